@@ -1,5 +1,7 @@
 package scsi
 
+import "fmt"
+
 // Mode pages (SPC-4 section 7.5, SBC-3 section 6.5).
 const (
 	ModePageCaching uint8 = 0x08
@@ -43,7 +45,7 @@ func ParseMode6(b []byte) (Mode, error) {
 		return Mode{}, tooShort("MODE SENSE(6) data", len(b), modeHeader6)
 	}
 	b = b[:min(len(b), max(modeHeader6, 1+int(b[0])))]
-	return parseMode("MODE SENSE(6) data", b[2], int(b[3]), b[modeHeader6:])
+	return senseMode(b[2], int(b[3]), b[modeHeader6:]), nil
 }
 
 // ParseMode10 reads MODE SENSE(10) data (SPC-4 section 7.5.4).
@@ -52,67 +54,92 @@ func ParseMode10(b []byte) (Mode, error) {
 		return Mode{}, tooShort("MODE SENSE(10) data", len(b), modeHeader10)
 	}
 	b = b[:min(len(b), max(modeHeader10, 2+int(be.Uint16(b))))]
-	return parseMode("MODE SENSE(10) data", b[3], int(be.Uint16(b[6:])), b[modeHeader10:])
+	return senseMode(b[3], int(be.Uint16(b[6:])), b[modeHeader10:]), nil
 }
 
-// ParseModeSelect6 reads MODE SELECT(6) parameters. Their header has no length,
-// and WP and DPOFUA are reserved there.
-func ParseModeSelect6(b []byte) (Mode, error) {
-	const what = "MODE SELECT(6) parameters"
-	if len(b) < modeHeader6 {
-		return Mode{}, tooShort(what, len(b), modeHeader6)
-	}
-	return parseMode(what, 0, int(b[3]), b[modeHeader6:])
-}
-
-// ParseModeSelect10 reads MODE SELECT(10) parameters.
-func ParseModeSelect10(b []byte) (Mode, error) {
-	const what = "MODE SELECT(10) parameters"
-	if len(b) < modeHeader10 {
-		return Mode{}, tooShort(what, len(b), modeHeader10)
-	}
-	return parseMode(what, 0, int(be.Uint16(b[6:])), b[modeHeader10:])
-}
-
-// parseMode reads block descriptors, which are skipped, and pages. Pages cut
+// senseMode reads block descriptors, which are skipped, and pages. Pages cut
 // short by the allocation length count if what matters of them is there.
-func parseMode(what string, device uint8, descriptors int, b []byte) (Mode, error) {
+func senseMode(device uint8, descriptors int, b []byte) Mode {
 	m := Mode{WriteProtected: device&bitWP != 0, DPOFUA: device&bitDPOFUA != 0}
-	if descriptors > len(b) {
-		return Mode{}, &FormatError{what, "block descriptors are longer than the data"}
-	}
-	for b = b[descriptors:]; len(b) >= 2; {
-		n := 2 + int(b[1])
-		if b[0]&bitSubPage != 0 {
-			if len(b) < 4 {
-				break
-			}
-			n = 4 + int(be.Uint16(b[2:]))
-		}
-		page := b[:min(n, len(b))]
+	for b = b[min(descriptors, len(b)):]; len(b) > 0; {
+		page := b[:min(pageLength(b), len(b))]
 		m.addPage(page)
 		b = b[len(page):]
 	}
-	return m, nil
+	return m
 }
 
-func (m *Mode) addPage(p []byte) {
-	switch p[0] & 0x7f {
-	case ModePageCaching:
-		if len(p) >= 3 {
-			m.HasCaching = true
-			m.WCE, m.RCD = p[2]&0x04 != 0, p[2]&0x01 != 0
-		}
-	case ModePageControl:
-		if len(p) >= 6 {
-			m.HasControl = true
-			m.DescriptorSense = p[2]&0x04 != 0
-			m.QueueAlgorithm = p[3] >> 4
-			m.UAIntlck = p[4] >> 4 & 3
-			m.SoftwareProtect = p[4]&0x08 != 0
-			m.TaskAbortedState = p[5]&0x40 != 0
-		}
+// pageLength tells how long the mode page at the start of b is, header
+// included. It is more than b has if b does not even have the header.
+func pageLength(b []byte) int {
+	switch {
+	case len(b) < 2:
+		return 2
+	case b[0]&bitSubPage == 0:
+		return 2 + int(b[1])
+	case len(b) < 4:
+		return 4
 	}
+	return 4 + int(be.Uint16(b[2:]))
+}
+
+// ParseModeSelect6 reads MODE SELECT(6) parameters over what m says now: only
+// the pages that are in b change it. Their header has no length, and WP and
+// DPOFUA are reserved there. An error means PARAMETER LIST LENGTH ERROR or, for
+// pages other than caching and control, INVALID FIELD IN PARAMETER LIST.
+func (m Mode) ParseModeSelect6(b []byte) (Mode, error) {
+	if len(b) < modeHeader6 {
+		return m, tooShort(modeSelectData, len(b), modeHeader6)
+	}
+	return m.selectPages(int(b[3]), b[modeHeader6:])
+}
+
+// ParseModeSelect10 reads MODE SELECT(10) parameters in the same way.
+func (m Mode) ParseModeSelect10(b []byte) (Mode, error) {
+	if len(b) < modeHeader10 {
+		return m, tooShort(modeSelectData, len(b), modeHeader10)
+	}
+	return m.selectPages(int(be.Uint16(b[6:])), b[modeHeader10:])
+}
+
+const modeSelectData = "MODE SELECT parameters"
+
+func (m Mode) selectPages(descriptors int, b []byte) (Mode, error) {
+	if descriptors > len(b) {
+		return m, tooShort(modeSelectData, len(b), descriptors)
+	}
+	changed := m
+	for b = b[descriptors:]; len(b) > 0; {
+		n := pageLength(b)
+		if n > len(b) {
+			return m, tooShort(modeSelectData, len(b), n)
+		}
+		if !changed.addPage(b[:n]) {
+			reason := fmt.Sprintf("page %02Xh of %d bytes cannot be set", b[0]&0x3f, n)
+			return m, &FormatError{modeSelectData, reason}
+		}
+		b = b[n:]
+	}
+	return changed, nil
+}
+
+// addPage takes over a page, and is false if it is another or too short.
+func (m *Mode) addPage(p []byte) bool {
+	switch code := p[0] & 0x7f; {
+	case code == ModePageCaching && len(p) >= 3:
+		m.HasCaching = true
+		m.WCE, m.RCD = p[2]&0x04 != 0, p[2]&0x01 != 0
+	case code == ModePageControl && len(p) >= 6:
+		m.HasControl = true
+		m.DescriptorSense = p[2]&0x04 != 0
+		m.QueueAlgorithm = p[3] >> 4
+		m.UAIntlck = p[4] >> 4 & 3
+		m.SoftwareProtect = p[4]&0x08 != 0
+		m.TaskAbortedState = p[5]&0x40 != 0
+	default:
+		return false
+	}
+	return true
 }
 
 // Append6 appends MODE SENSE(6) data: the header, no block descriptor, and the
