@@ -1,0 +1,164 @@
+package barrier
+
+// slot is what the ledger knows of one session, through all its incarnations.
+type slot struct {
+	alive       bool
+	seen        bool   // it was up in this process
+	upRound     uint64 // the flush round during which it came up, if any
+	incarnation uint64 // how often it was lost
+	acked       uint64 // how many unstable writes it answered
+	synced      uint64 // how many of those are known to be stable
+	bare        uint64 // number of the last one without a copy
+	orphaned    bool   // writes without a copy were unstable when it was lost
+
+	kept list // by number
+	out  int  // writes out on it
+
+	// Of the flush round under way:
+	older    int    // writes out on it that the round waits for
+	target   uint64 // number that must be synced
+	captured bool   // target is what it will be
+	syncing  bool   // a SYNC is out
+	failures int    // SYNCs that the device refused
+}
+
+func (s *slot) dirty() bool { return s.acked > s.synced }
+
+// Up says that the session in slot is ready for commands. The first time it counts
+// as dirty: what a former process wrote may be in its cache.
+func (l *Ledger) Up(slot int) {
+	s := &l.slots[slot]
+	s.alive = true
+	if !s.seen || s.orphaned {
+		s.acked++
+		s.bare = s.acked
+	}
+	s.seen = true
+	s.upRound = 0
+	if l.round.active {
+		s.upRound, s.target = l.round.id, s.acked
+	}
+}
+
+// MarkDirty says that a former process wrote over this slot: until it is up and
+// synced, no flush is complete.
+func (l *Ledger) MarkDirty(slot int) {
+	if s := &l.slots[slot]; !s.seen {
+		s.orphaned = true
+	}
+}
+
+// Changed says that the caching mode of the device behind slot changed: what it
+// answered before may have been unstable.
+func (l *Ledger) Changed(slot int) {
+	s := &l.slots[slot]
+	s.acked++
+	s.bare = s.acked
+}
+
+// Lost says that the session in slot is dead. Its copies are written again, and so
+// are the answered writes that were not acknowledged yet. The writes that are out on
+// it are reported one by one, by Unknown.
+func (l *Ledger) Lost(slot int) {
+	s := &l.slots[slot]
+	s.alive, s.syncing = false, false
+	s.incarnation++
+	l.distrust(func(w *Write) bool { return w.at == slot && w.number > s.synced })
+	l.replayAll(s)
+	if s.bare > s.synced {
+		s.orphaned = true
+	}
+	s.synced = s.acked
+}
+
+// distrust makes answered but unacknowledged writes ready again.
+func (l *Ledger) distrust(lost func(w *Write) bool) {
+	for _, w := range l.out.writes {
+		if w.state == answered && !w.Stable && lost(w) {
+			l.again(w)
+		}
+	}
+}
+
+// CacheLost says that the device told of a loss of its cache: every copy is written
+// again, on whatever session its write was answered, and every session must be
+// synced again.
+func (l *Ledger) CacheLost() {
+	l.epoch++
+	l.distrust(func(*Write) bool { return true })
+	for i := range l.slots {
+		s := &l.slots[i]
+		l.replayAll(s)
+		if s.orphaned || s.bare > s.synced {
+			l.losses++
+			s.orphaned, s.bare = false, 0
+		}
+		s.synced = s.acked
+		if s.alive {
+			s.acked++
+		}
+		if l.round.active {
+			s.target = max(s.target, s.acked)
+		}
+	}
+}
+
+// Losses counts the events in which acknowledged data of which there was no copy
+// was, or may have been, lost.
+func (l *Ledger) Losses() uint64 { return l.losses }
+
+// Lose counts the unstable writes without copies of a session that died together
+// with all others as lost.
+func (l *Ledger) Lose(slot int) {
+	if s := &l.slots[slot]; s.orphaned {
+		s.orphaned = false
+		l.losses++
+	}
+}
+
+// A Token stands for one SYNCHRONIZE CACHE that was sent.
+type Token struct {
+	Slot        int
+	incarnation uint64
+	epoch       uint64
+	upTo        uint64
+}
+
+func (l *Ledger) beginSync(i int) Token {
+	s := &l.slots[i]
+	s.syncing = true
+	return Token{Slot: i, incarnation: s.incarnation, epoch: l.epoch, upTo: s.acked}
+}
+
+// current reports whether t's session still is the one it was sent on.
+func (l *Ledger) current(t Token) bool {
+	return l.slots[t.Slot].alive && l.slots[t.Slot].incarnation == t.incarnation
+}
+
+// endSync counts a SYNC that was answered GOOD after everything sent before it on
+// its session. One of an old incarnation, or from before a loss of cache, counts
+// for nothing.
+func (l *Ledger) endSync(t Token) {
+	if !l.current(t) {
+		return
+	}
+	s := &l.slots[t.Slot]
+	s.syncing = false
+	if t.epoch != l.epoch {
+		return
+	}
+	s.synced = max(s.synced, t.upTo)
+	s.orphaned = s.orphaned && s.bare > s.synced
+	l.release(s, t.upTo)
+}
+
+// Unstable counts the bytes of kept copies of data.
+func (l *Ledger) Unstable() uint64 {
+	var n uint64
+	for i := range l.slots {
+		for w := l.slots[i].kept.head; w != nil; w = w.next {
+			n += w.End - w.Off
+		}
+	}
+	return n
+}
