@@ -44,6 +44,8 @@ func ParseSNACK(h *Header) (SNACK, error) {
 		return s, invalid(h, RejectInvalidField, "reserved SNACK type")
 	case s.Type == SNACKDataACK && s.RunLength != 0:
 		return s, invalid(h, RejectInvalidDataACK, "DataACK with a run length")
+	case s.Type == SNACKRData && s.RunLength != 0:
+		return s, invalid(h, RejectInvalidField, "R-Data SNACK with a run length")
 	}
 	return s, nil
 }
