@@ -1,0 +1,209 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+const (
+	maxURLs    = 32               // sessions of one device
+	maxExports = 16               // sockets of one device
+	maxRetain  = 64 << 30         // copies are kept in memory
+	minPeriod  = time.Millisecond // shorter is a number without its unit
+	maxPeriod  = 24 * time.Hour   // longer is a slip
+)
+
+// A rule is one thing that a configuration must keep to. It returns nil or
+// what is wrong.
+type rule struct {
+	key   string
+	check func(c *Config) error
+}
+
+// Check says whether the settings make sense together and can be done by this
+// version. The error names the key; where that stands is for the caller to add.
+func (c *Config) Check() *ConfigError {
+	for _, r := range rules {
+		if err := r.check(c); err != nil {
+			return &ConfigError{Key: r.key, Err: err}
+		}
+	}
+	return nil
+}
+
+var rules = []rule{
+	{"urls", checkURLs},
+	{"nbd", checkExports},
+	{"fence", checkFence},
+	{"fence_settle", period(func(c *Config) Duration { return c.FenceSettle }, 0)},
+	{"fence_margin", period(func(c *Config) Duration { return c.FenceMargin }, 0)},
+	{"coherent", func(c *Config) error {
+		if !c.Coherent {
+			return errors.New("false is not supported by this version: give one URL instead")
+		}
+		return nil
+	}},
+	{"retain", func(c *Config) error {
+		if c.Retain < 0 || c.Retain > maxRetain {
+			return fmt.Errorf("%d is not a size from 0 to %v", c.Retain, Size(maxRetain))
+		}
+		return nil
+	}},
+	{"error_recovery_level", func(c *Config) error {
+		if c.ErrorRecoveryLevel < 0 || c.ErrorRecoveryLevel > 2 {
+			return fmt.Errorf("%d is none of 0, 1, 2", c.ErrorRecoveryLevel)
+		}
+		return nil
+	}},
+	{"no_path", func(c *Config) error {
+		if c.NoPath > 0 && c.NoPath < NoPath(minPeriod) {
+			return fmt.Errorf("%v is too short: is the unit missing?", c.NoPath)
+		}
+		return nil
+	}},
+	{"nop_interval", period(func(c *Config) Duration { return c.NopInterval }, minPeriod)},
+	{"nop_timeout", period(func(c *Config) Duration { return c.NopTimeout }, minPeriod)},
+	{"login_timeout", period(func(c *Config) Duration { return c.LoginTimeout }, minPeriod)},
+	{"start_timeout", func(c *Config) error {
+		if c.StartTimeout == 0 {
+			return nil
+		}
+		return between(c.StartTimeout, minPeriod, math.MaxInt64)
+	}},
+	{"chap_secret_file", checkCHAP},
+	{"mutual_chap_secret_file", checkMutualCHAP},
+}
+
+func period(get func(c *Config) Duration, least time.Duration) func(c *Config) error {
+	return func(c *Config) error {
+		d := get(c)
+		if d == 0 && least == 0 {
+			return nil
+		}
+		return between(d, minPeriod, maxPeriod)
+	}
+}
+
+func between(d Duration, least, most time.Duration) error {
+	switch t := time.Duration(d); {
+	case t < least:
+		return fmt.Errorf("%v is too short: at least %v, written with its unit, like 5s",
+			t, least)
+	case t > most:
+		return fmt.Errorf("%v is too long: at most %v", t, most)
+	}
+	return nil
+}
+
+func checkURLs(c *Config) error {
+	switch n := len(c.URLs); {
+	case n == 0:
+		return errors.New("no URL: give at least one iscsi://HOST/TARGET-IQN/LUN")
+	case n > maxURLs:
+		return fmt.Errorf("%d URLs: a device has at most %d sessions", n, maxURLs)
+	}
+	return nil
+}
+
+func checkExports(c *Config) error {
+	if len(c.NBD) > maxExports {
+		return fmt.Errorf("%d places to serve it, at most %d", len(c.NBD), maxExports)
+	}
+	if len(c.NBD) == 0 {
+		return errors.New("kernel devices (the default, auto) are not supported by this version: " +
+			"name a socket, as unix:PATH or tcp:HOST:PORT")
+	}
+	seen := make(map[Export]bool)
+	for _, e := range c.NBD {
+		if e.Network == "nbd" {
+			return fmt.Errorf("the kernel device %s is not supported by this version: "+
+				"name a socket, as unix:PATH or tcp:HOST:PORT", e)
+		}
+		if seen[e] {
+			return fmt.Errorf("%v is there twice", e)
+		}
+		if string(c.Control) == e.Address {
+			return fmt.Errorf("%v is the control socket as well", e)
+		}
+		seen[e] = true
+	}
+	return nil
+}
+
+func checkFence(c *Config) error {
+	if c.Fence == "reserve" || c.Fence == "reset" {
+		return fmt.Errorf("%q is not supported by this version: use auto, reinstate, wait or none",
+			c.Fence)
+	}
+	return nil
+}
+
+func checkCHAP(c *Config) error {
+	users := c.chapUsers()
+	switch {
+	case len(users) > 0 && c.CHAPSecretFile == "":
+		return fmt.Errorf("the secret of CHAP user %q is missing: name the file that holds it",
+			users[0])
+	case len(users) == 0 && c.CHAPSecretFile != "":
+		return errors.New("a secret without a user: name chap_user, or user@ in the URL")
+	case len(users) > 1:
+		return fmt.Errorf("one secret for several users: %s", strings.Join(users, ", "))
+	}
+	return nil
+}
+
+func checkMutualCHAP(c *Config) error {
+	switch {
+	case (c.MutualCHAPUser == "") != (c.MutualCHAPSecretFile == ""):
+		return errors.New("mutual_chap_user and mutual_chap_secret_file go together")
+	case c.MutualCHAPUser != "" && len(c.chapUsers()) == 0:
+		return errors.New("mutual CHAP needs chap_user as well: RFC 7143 section 12.1.3")
+	}
+	return nil
+}
+
+// chapUsers gives every CHAP user that is named, once each.
+func (c *Config) chapUsers() []string {
+	var users []string
+	add := func(u string) {
+		for _, have := range users {
+			if have == u {
+				return
+			}
+		}
+		if u != "" {
+			users = append(users, u)
+		}
+	}
+	for _, u := range c.URLs {
+		if u.User != "" {
+			add(u.User)
+		} else {
+			add(c.CHAPUser)
+		}
+	}
+	return users
+}
+
+// DefaultName makes a device's name out of the target's name and the LUN.
+func DefaultName(u URL) string {
+	tail := u.Target[strings.LastIndexByte(u.Target, ':')+1:]
+	name := strings.Map(func(r rune) rune {
+		if nameRune(r) {
+			return r
+		}
+		return '_'
+	}, tail)
+	name = strings.TrimLeft(name, ".-")
+	if len(name) > 56 {
+		name = name[len(name)-56:]
+		name = strings.TrimLeft(name, ".-")
+	}
+	if name == "" {
+		name = "lun"
+	}
+	return fmt.Sprintf("%s-%d", name, u.LUN)
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// fakeDevice is a device that only shows what it was given.
+type fakeDevice struct {
+	status Status
+	err    error
+	downs  int
+}
+
+func (f *fakeDevice) Status() (Status, error) { return f.status, f.err }
+func (f *fakeDevice) Down(context.Context) error {
+	f.downs++
+	return f.err
+}
+
+func testStatus() Status {
+	since := "2026-01-02T03:04:05Z"
+	return Status{
+		Name: "disk", WWID: "naa.6001405aabbccdd", Vendor: "BRAID", Product: "ram disk",
+		SizeBytes: 10 << 30, BlockSize: 512, State: "draining",
+		Policy:  Policy{"drain", "service-time", "queue", "auto", 256 << 20},
+		Exports: []string{"unix:/run/braid/disk.nbd"}, Clients: 2,
+		Paths: []PathStatus{
+			{URL: "iscsi://10.0.0.1/iqn.a:d/1", ISID: "80a3c5c2ce72", TSIH: 7, State: "active", TPG: 1,
+				ALUA: "active/optimized", InFlight: 12, Reads: 100, Writes: 50, ReadBytes: 409600,
+				WriteBytes: 5 << 20, ServiceTimeUS: 141.4,
+				Connections: []ConnectionStatus{{"10.0.0.1:3260", 0, "up"}, {"10.0.0.2:3261", 1, "login"}}},
+			{URL: "iscsi://10.0.1.1/iqn.a:d/1", ISID: "80a3c5c2ce73", State: "recovering",
+				Retries: 3, Failovers: 1, Error: "connection refused"},
+		},
+		Flushes:       FlushStatus{20, 10, 1, 0.123},
+		UnstableBytes: 1536, RetainedBytes: 1536, DoubtfulWrites: 1,
+		Fences:      []FenceStatus{{"reinstate", 2}},
+		NoPathSince: &since, Initiator: "iqn.h:1", PID: 42, Version: "devel", UptimeSeconds: 61,
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	for _, tt := range []struct {
+		wide bool
+		want string
+	}{
+		{false, `
+disk (naa.6001405aabbccdd) unix:/run/braid/disk.nbd BRAID,ram disk
+size=10G block=512 state=draining no_path=queue fence=auto wp=rw
+` + "`" + `-+- policy='service-time' barrier='drain' status=active
+  |- 0 10.0.0.1,10.0.0.2:3261     active     active/optimized 1/2 conn 12 in flight
+  ` + "`" + `- 1 iscsi://10.0.1.1/iqn.a:d/1 recovering -                0/0 conn 0 in flight connection refused
+  no path since 2026-01-02T03:04:05Z
+`},
+		{true, `
+disk (naa.6001405aabbccdd) unix:/run/braid/disk.nbd BRAID,ram disk
+size=10G block=512 state=draining no_path=queue fence=auto wp=rw
+` + "`" + `-+- policy='service-time' barrier='drain' status=active
+  |- 0 10.0.0.1,10.0.0.2:3261     active     active/optimized 1/2 conn 12 in flight isid 80a3c5c2ce72 ` +
+			`tsih 7 tpg 1 r 100 (400K) w 50 (5M) 0 retries 141 us
+  ` + "`" + `- 1 iscsi://10.0.1.1/iqn.a:d/1 recovering -                0/0 conn 0 in flight  isid 80a3c5c2ce73 ` +
+			`tsih 0 tpg 0 r 0 (0)      w 0 (0)   3 retries 0 us connection refused
+  flushes: 20 in 10 rounds of 12.3ms, 1 failed
+  writes: 1.5K unstable, 1.5K retained of 256M, 1 doubtful
+  fences: 2 by reinstate
+  2 clients, pid 42, up 1m1s, initiator iqn.h:1
+  no path since 2026-01-02T03:04:05Z
+`},
+	} {
+		var b bytes.Buffer
+		if err := renderTable(&b, testStatus(), tt.wide); err != nil {
+			t.Fatal(err)
+		}
+		if got := "\n" + b.String(); got != tt.want {
+			t.Errorf("wide=%v gave%s\nwant%s", tt.wide, got, tt.want)
+		}
+	}
+}
+
+// TestStatusJSON pins the names down that others rely on.
+func TestStatusJSON(t *testing.T) {
+	data, err := json.Marshal(Status{Paths: []PathStatus{{}}}.normalized())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range strings.Fields("name wwid size_bytes block_size read_only state exports " +
+		"paths flushes unstable_bytes retained_bytes doubtful_writes fences no_path_since") {
+		if _, ok := got[key]; !ok {
+			t.Errorf("no %q in %s", key, data)
+		}
+	}
+	path := got["paths"].([]any)[0].(map[string]any)
+	for _, key := range strings.Fields("url isid tsih state tpg alua connections in_flight reads " +
+		"writes read_bytes write_bytes retries failovers service_time_us") {
+		if _, ok := path[key]; !ok {
+			t.Errorf("no %q in a path: %s", key, data)
+		}
+	}
+	if strings.Contains(strings.ReplaceAll(string(data), `"no_path_since":null`, ""), "null") {
+		t.Errorf("a list is null: %s", data)
+	}
+}
+
+func TestControl(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sub", "disk.sock")
+	device := &fakeDevice{status: testStatus()}
+	silent := func(slog.Level, string, ...any) {}
+	c, err := ServeControl(path, device, silent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if _, err := ServeControl(path, device, silent); err == nil ||
+		!strings.Contains(err.Error(), "is in use by another process") {
+		t.Errorf("a second one: %v", err)
+	}
+
+	var out, errs bytes.Buffer
+	if code := run([]string{"status", path, "-o", "json"}, &out, &errs); code != exitOK {
+		t.Fatalf("status: exit %d, %s", code, errs.String())
+	}
+	var got Status
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || got.Paths[0].InFlight != 12 {
+		t.Errorf("status gave %s, %v", out.String(), err)
+	}
+	out.Reset()
+	if code := run([]string{"status", path}, &out, &errs); code != exitOK ||
+		!strings.HasPrefix(out.String(), "disk (naa.6001405aabbccdd) ") {
+		t.Errorf("status: exit %d, %s", code, out.String())
+	}
+
+	metrics, err := newControlClient("disk", path).do(t.Context(), http.MethodGet, "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`braid_flushes_total{device="disk"} 20`,
+		`braid_state{device="disk",state="draining"} 1`,
+		`braid_path_writes_total{device="disk",path="0",url="iscsi://10.0.0.1/iqn.a:d/1"} 50`,
+		`braid_path_connections{device="disk",path="0",url="iscsi://10.0.0.1/iqn.a:d/1"} 1`,
+		`braid_fences_total{device="disk",kind="reinstate"} 2`,
+	} {
+		if !strings.Contains(string(metrics), want+"\n") {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+
+	if code := run([]string{"down", path}, &out, &errs); code != exitOK || device.downs != 1 {
+		t.Errorf("down: exit %d, %d times", code, device.downs)
+	}
+	device.err = errors.New("the flush failed")
+	errs.Reset()
+	if code := run([]string{"down", path}, &out, &errs); code != exitFailed ||
+		!strings.Contains(errs.String(), "the flush failed") {
+		t.Errorf("failing down: exit %d, %s", code, errs.String())
+	}
+
+	c.Close()
+	errs.Reset()
+	if code := run([]string{"status", path}, &out, &errs); code != exitFailed ||
+		!strings.Contains(errs.String(), "is not running: nobody listens on "+path) {
+		t.Errorf("status after the end: exit %d, %s", code, errs.String())
+	}
+}
+
+func TestListenUnix(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listenUnix(file); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("on a file: %v", err)
+	}
+	stale := filepath.Join(dir, "stale")
+	l, err := listenUnix(stale)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
+	l.Close()
+	if l, err = listenUnix(stale); err != nil {
+		t.Fatalf("on a stale socket: %v", err)
+	}
+	l.Close()
+}
+
+func TestUsage(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"upp", `braid: unknown command "upp"; did you mean "up"?`},
+		{"frobnicate", `braid: unknown command "frobnicate": braid --help lists them`},
+		{"up", "braid: braid up takes a NAME or URLs (see braid up --help)"},
+		{"up --barier=drain x", "braid: unknown flag: --barier"},
+		{"up no-such-device-here", "braid: /etc/braid/no-such-device-here.toml does not exist: write it"},
+		{"up ../x", "braid: ../x does not exist"},
+		{"up a b", "braid: braid up takes one NAME, or URLs that begin with iscsi://"},
+		{"up iscsi://h/disk/1", `braid: URL "iscsi://h/disk/1": target "disk": an iSCSI name begins`},
+		{"up iscsi://h/iqn.a:b/1", "braid: --nbd: kernel devices (the default, auto) are not supported"},
+		{"up iscsi://h/iqn.a:b/1 --nbd=unix:/x --fence=reset", `braid: --fence: "reset" is not`},
+		{"status -o yaml", `braid: --output: "yaml" is none of table, wide, json`},
+		{"status a b", "braid: braid status takes at most one NAME"},
+		{"status .x", `braid: name ".x": it begins with`},
+		{"down", "braid: braid down takes one NAME"},
+	} {
+		var out, errs bytes.Buffer
+		code := run(strings.Fields(tt.args), &out, &errs)
+		if code != exitUsage || !strings.HasPrefix(errs.String(), tt.want) ||
+			strings.Count(errs.String(), "\n") != 1 || out.Len() > 0 {
+			t.Errorf("braid %s: exit %d, output %q, errors\n%swant\n%s", tt.args, code, out.String(),
+				errs.String(), tt.want)
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// renderTable writes a device as `multipath -ll` would: the device, its policy,
+// its group of paths, and each path with what it is connected to.
+func renderTable(w io.Writer, s Status, wide bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s (%s) %s %s\n", s.Name, orDash(s.WWID), strings.Join(s.Exports, " "),
+		orDash(strings.Trim(s.Vendor+","+s.Product, ",")))
+	rw := "rw"
+	if s.ReadOnly {
+		rw = "ro"
+	}
+	fmt.Fprintf(&b, "size=%s block=%d state=%s no_path=%s fence=%s wp=%s\n",
+		bytesShort(s.SizeBytes), s.BlockSize, s.State, s.Policy.NoPath, s.Policy.Fence, rw)
+	fmt.Fprintf(&b, "`-+- policy='%s' barrier='%s' status=%s\n",
+		s.Policy.PathSelector, s.Policy.Barrier, groupState(s))
+	writePaths(&b, s, wide)
+	if wide {
+		writeCounters(&b, s)
+	}
+	if s.NoPathSince != nil {
+		fmt.Fprintf(&b, "  no path since %s\n", *s.NoPathSince)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// groupState sums up the paths: active if one is.
+func groupState(s Status) string {
+	state := "failed"
+	for _, p := range s.Paths {
+		switch p.State {
+		case "active":
+			return "active"
+		case "ghost":
+			state = "enabled"
+		case "fencing", "recovering":
+			if state == "failed" {
+				state = "recovering"
+			}
+		}
+	}
+	return state
+}
+
+func writePaths(b *strings.Builder, s Status, wide bool) {
+	t := tabwriter.NewWriter(b, 0, 8, 1, ' ', 0)
+	for i, p := range s.Paths {
+		branch := "|-"
+		if i == len(s.Paths)-1 {
+			branch = "`-"
+		}
+		up := 0
+		for _, c := range p.Connections {
+			if c.State == "up" {
+				up++
+			}
+		}
+		fmt.Fprintf(t, "  %s %d\t%s\t%s\t%s\t%d/%d conn\t%d in flight", branch, i, portals(p),
+			p.State, orDash(p.ALUA), up, len(p.Connections), p.InFlight)
+		if wide {
+			fmt.Fprintf(t, "\tisid %s tsih %d tpg %d\tr %d (%s)\tw %d (%s)\t%d retries\t%.0f us",
+				p.ISID, p.TSIH, p.TPG, p.Reads, bytesShort(p.ReadBytes), p.Writes,
+				bytesShort(p.WriteBytes), p.Retries, p.ServiceTimeUS)
+		}
+		if p.Error != "" {
+			fmt.Fprintf(t, "\t%s", p.Error)
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush() // into a strings.Builder, which takes everything
+}
+
+func writeCounters(b *strings.Builder, s Status) {
+	mean := time.Duration(0)
+	if s.Flushes.Rounds > 0 {
+		mean = time.Duration(s.Flushes.SecondsSum / float64(s.Flushes.Rounds) * float64(time.Second))
+	}
+	fmt.Fprintf(b, "  flushes: %d in %d rounds of %v, %d failed\n", s.Flushes.Requested,
+		s.Flushes.Rounds, mean.Round(10*time.Microsecond), s.Flushes.Failed)
+	fmt.Fprintf(b, "  writes: %s unstable, %s retained of %s, %d doubtful\n",
+		bytesShort(s.UnstableBytes), bytesShort(s.RetainedBytes), bytesShort(s.Policy.RetainBytes),
+		s.DoubtfulWrites)
+	for _, f := range s.Fences {
+		fmt.Fprintf(b, "  fences: %d by %s\n", f.Count, f.Kind)
+	}
+	fmt.Fprintf(b, "  %d clients, pid %d, up %v, initiator %s\n", s.Clients, s.PID,
+		time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second), s.Initiator)
+}
+
+// portals is what tells the paths of a device apart: the connected portals, or
+// else the URL.
+func portals(p PathStatus) string {
+	if len(p.Connections) == 0 {
+		return p.URL
+	}
+	names := make([]string, 0, len(p.Connections))
+	for _, c := range p.Connections {
+		names = append(names, strings.TrimSuffix(c.Portal, ":"+defaultPort))
+	}
+	return strings.Join(names, ",")
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// bytesShort writes a count of bytes as multipath does: 10G, 1.5T, 512.
+func bytesShort(n uint64) string {
+	const units = "BKMGTPE"
+	value, unit := float64(n), 0
+	for value >= 1024 && unit < len(units)-1 {
+		value /= 1024
+		unit++
+	}
+	if unit == 0 {
+		return fmt.Sprint(n)
+	}
+	text := strings.TrimSuffix(fmt.Sprintf("%.1f", value), ".0")
+	return text + units[unit:unit+1]
+}
