@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -253,4 +254,37 @@ func FuzzParse(f *testing.F) {
 			_ = c.Check()
 		}
 	})
+}
+
+// TestExample wants the sample configuration to be right, also with every
+// default in it made explicit: then it must change nothing.
+func TestExample(t *testing.T) {
+	doc, err := os.ReadFile("../../deploy/example.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("example.toml", doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Check(); err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
+	open := setting.ReplaceAll(doc, []byte("$1"))
+	all, err := Parse("example.toml", open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range options(&all) {
+		if lineOf(open, o.key, "") == 0 && o.key != "name" && o.key != "coherent" {
+			t.Errorf("the sample does not tell of %s", o.key)
+		}
+	}
+	// These have no default value to show: the sample shows an example of each.
+	all.Control, all.HeaderDigest, all.DataDigest, all.InitiatorName = "", "", "", ""
+	all.CHAPUser, all.CHAPSecretFile, all.MutualCHAPUser, all.MutualCHAPSecretFile = "", "", "", ""
+	if !reflect.DeepEqual(all, c) {
+		t.Errorf("the defaults of the sample are\n%+v, not\n%+v", all, c)
+	}
 }
