@@ -1,0 +1,79 @@
+package iscsi
+
+import (
+	"log/slog"
+	"time"
+
+	"braid/iscsi/pdu"
+	"braid/iscsi/scsi"
+)
+
+// async takes an Asynchronous Message, RFC 7143 section 11.9.
+func (c *Conn) async(now time.Duration, h *pdu.Header, data []byte) error {
+	a, err := pdu.ParseAsync(h)
+	if err != nil {
+		return err
+	}
+	s := c.s
+	say := func(level slog.Level, msg string, args ...any) {
+		s.cfg.Log(level, msg, append([]any{"portal", c.address, "cid", c.cid}, args...)...)
+	}
+	switch a.Event {
+	case pdu.AsyncSCSIEvent:
+		sense, _ := scsi.ParseSense(pdu.SenseData(data))
+		say(slog.LevelInfo, "asynchronous SCSI event", "sense", sense)
+	case pdu.AsyncLogoutRequest:
+		grace := time.Duration(a.Param3) * time.Second
+		say(slog.LevelWarn, "target asks for logout", "within", grace)
+		s.leaveAsked(now, min(grace, s.cfg.LogoutTimeout))
+	case pdu.AsyncDropConnection:
+		return c.dropped(now, a)
+	case pdu.AsyncDropSession:
+		return s.droppedWith(a)
+	case pdu.AsyncTasksTerminated:
+		// The answer to a ping acknowledges it by ExpStatSN. The commands
+		// concerned get no answer and end by their timeout.
+		say(slog.LevelWarn, "target ended the tasks of a logical unit", "lun", scsi.LUN(a.LUN))
+		s.Probe(now)
+	case pdu.AsyncNegotiate:
+		say(slog.LevelInfo, "target asks for negotiation, nothing is to be changed",
+			"within", time.Duration(a.Param3)*time.Second)
+	default:
+		say(slog.LevelInfo, "asynchronous event", "event", a.Event, "vendor_code", a.VendorCode)
+	}
+	return nil
+}
+
+// dropped takes the news that the target has dropped one connection. Targets tell
+// it also of connections that never came to be part of the session.
+func (c *Conn) dropped(now time.Duration, a pdu.Async) error {
+	for _, other := range c.s.conns {
+		if other.cid != a.Param1 || other.state == connDead {
+			continue
+		}
+		if other.fullFeature() {
+			return c.s.droppedWith(a)
+		}
+		c.s.connLost(now, other, asyncError(a))
+		return nil
+	}
+	c.s.cfg.Log(slog.LevelInfo, "target dropped a connection that is not in use",
+		"portal", c.address, "cid", a.Param1)
+	return nil
+}
+
+// droppedWith is the end of the session by events 2 and 3. Their times replace
+// those negotiated (RFC 7143 sections 11.9 and 13.15).
+func (s *Session) droppedWith(a pdu.Async) error {
+	err := asyncError(a)
+	s.nexus.Time2Wait, s.nexus.Time2Retain = err.Time2Wait, err.Time2Retain
+	return err
+}
+
+func asyncError(a pdu.Async) *AsyncError {
+	return &AsyncError{
+		Event:       a.Event,
+		Time2Wait:   time.Duration(a.Param2) * time.Second,
+		Time2Retain: time.Duration(a.Param3) * time.Second,
+	}
+}

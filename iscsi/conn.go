@@ -1,0 +1,237 @@
+package iscsi
+
+import (
+	"io"
+	"time"
+
+	"braid/iscsi/login"
+	"braid/iscsi/pdu"
+)
+
+// Want is what a connection asks the transport to do.
+type Want uint8
+
+// Wants. WantClose sends first what SendBuffers still has; WantReset tears the
+// connection down so that nothing queued leaves later (SO_LINGER 0).
+const (
+	WantNothing Want = iota
+	WantDial
+	WantClose
+	WantReset
+)
+
+type connState uint8
+
+const (
+	connDialing connState = iota
+	connLogin
+	connUp
+	connLogout // the session's logout is on its way
+	connDead
+)
+
+var connStates = [...]string{"dialing", "login", "up", "logout", "dead"}
+
+// A Conn is one TCP connection of a session, between the transport, which owns
+// the socket, and the session. It is dialled once and never again: what replaces
+// it is another Conn.
+type Conn struct {
+	s       *Session
+	cid     uint16
+	address string
+	portal  int // index into Config.Portals
+	state   connState
+
+	want     Want
+	attached bool // the transport holds a socket, or dials one
+	gone     bool // the transport is done with it
+
+	in  *pdu.Receiver
+	out *pdu.Sender
+
+	// params are what its own login agreed on: digests and segment lengths.
+	params login.Params
+
+	// expStatSN is the next StatSN expected, RFC 7143 section 4.2.2.2; it
+	// acknowledges all before it.
+	expStatSN uint32
+
+	login  loginPhase
+	ping   ping
+	pongs  ring[pong]
+	abort  abort
+	aborts ring[uint32] // tags of commands whose ABORT TASK waits its turn
+
+	load      int          // bytes and commands out, to choose by
+	transfers ring[uint32] // tags of tasks that have Data-Out to send, in turn
+	ended     ring[uint32] // tags of tasks in taskEnded
+
+	life      time.Duration // when it last showed life
+	sentBytes uint64
+}
+
+func newConn(s *Session, cid uint16, portal int, address string) *Conn {
+	c := &Conn{s: s, cid: cid, portal: portal, address: address, want: WantDial}
+	c.in = pdu.NewReceiver(pdu.ReceiverConfig{
+		MaxData: max(s.cfg.Offer.MaxRecvDataSegmentLength, loginSegment),
+		Placer:  c,
+		Buffer:  stagingBytes,
+	})
+	c.out = pdu.NewSender()
+	return c
+}
+
+// CID is the connection's identifier within its session.
+func (c *Conn) CID() uint16 { return c.cid }
+
+// Address is the HOST:PORT to dial.
+func (c *Conn) Address() string { return c.address }
+
+// State is "dialing", "login", "up", "logout" or "dead".
+func (c *Conn) State() string { return connStates[c.state] }
+
+// Want says what the transport is to do now.
+func (c *Conn) Want() Want { return c.want }
+
+// Dialled says that the transport has begun to dial.
+func (c *Conn) Dialled() {
+	if c.want == WantDial {
+		c.want, c.attached = WantNothing, true
+	}
+}
+
+// Released says that the transport has closed the socket as it was asked to, or
+// will without asking the connection again.
+func (c *Conn) Released() {
+	c.want, c.attached, c.gone = WantNothing, false, true
+}
+
+// Connected says that the dialled connection is established.
+func (c *Conn) Connected(now time.Duration) {
+	if c.state != connDialing {
+		return
+	}
+	c.life = now
+	if err := c.startLogin(); err != nil {
+		c.s.connLost(now, c, err)
+	}
+}
+
+// Closed says that the connection is gone; io.EOF means that the target ended it.
+func (c *Conn) Closed(now time.Duration, err error) {
+	if err == nil || err == io.EOF {
+		err = errEndOfStream
+	}
+	c.Released()
+	c.s.connLost(now, c, err)
+}
+
+// fullFeature says whether the connection is in the full feature phase.
+func (c *Conn) fullFeature() bool { return c.state == connUp || c.state == connLogout }
+
+// RecvBuffers appends where received bytes belong.
+func (c *Conn) RecvBuffers(dst [][]byte) [][]byte {
+	if c.state == connDialing || c.state == connDead {
+		return dst
+	}
+	return c.in.Buffers(dst)
+}
+
+// Received says that n bytes were put there.
+func (c *Conn) Received(now time.Duration, n int) {
+	if c.state == connDialing || c.state == connDead {
+		return
+	}
+	c.life = now
+	c.in.Received(n)
+	for c.state != connDead {
+		p, ok, err := c.in.Next()
+		if err == nil && ok {
+			err = c.handle(now, &p)
+		}
+		if err != nil {
+			c.s.connLost(now, c, err)
+			break
+		}
+		if !ok {
+			break
+		}
+	}
+	c.s.advance(now)
+}
+
+// SendBuffers appends the next bytes to send.
+func (c *Conn) SendBuffers(dst [][]byte) [][]byte {
+	if c.fullFeature() {
+		c.fill()
+	}
+	return c.out.Buffers(dst)
+}
+
+// HasOutput says whether SendBuffers has anything.
+func (c *Conn) HasOutput() bool {
+	return c.out.Len() > 0 || c.transfers.len() > 0 || c.pongs.len() > 0
+}
+
+// Sent says that the transport took n bytes.
+func (c *Conn) Sent(now time.Duration, n int) {
+	if n == 0 || c.gone || c.want == WantReset {
+		return
+	}
+	c.out.Sent(n)
+	c.sentBytes += uint64(n)
+	c.s.lastSent = now
+	for range c.ended.len() {
+		c.releaseEnded(c.ended.pop())
+	}
+	c.s.advance(now)
+}
+
+// fill moves what waits for room into the Sender: answers to the target's pings,
+// and Data-Out up to sendAhead, one PDU per task in turn.
+func (c *Conn) fill() {
+	for c.pongs.len() > 0 && c.out.Len() < maxSenderPDUs {
+		c.sendPong(c.pongs.pop())
+	}
+	for c.transfers.len() > 0 && c.hasRoom() {
+		t := c.s.tasks.findFor(c.transfers.pop(), kindCommand, c)
+		if t == nil || t.state != taskIssued {
+			continue
+		}
+		c.sendData(t)
+		if t.out.pending() {
+			c.transfers.push(t.itt)
+		}
+	}
+}
+
+// maxSenderPDUs is how many PDUs may be queued before answers to pings wait: a
+// target that does not read must not fill memory by pinging.
+const maxSenderPDUs = 256
+
+// hasRoom says whether more payload may be queued ahead of the transport.
+func (c *Conn) hasRoom() bool { return c.out.Payload() < sendAhead }
+
+// end makes the connection dead. With reset nothing more of it is sent.
+func (c *Conn) end(reset bool) {
+	if c.state == connDead {
+		return
+	}
+	c.state = connDead
+	c.transfers, c.pongs = ring[uint32]{}, ring[pong]{}
+	c.ping, c.abort = ping{}, abort{}
+	// Payload may be lent by commands that are handed back now, so that it
+	// cannot be sent any more.
+	reset = reset || c.out.Payload() > 0
+	switch {
+	case !c.attached:
+		c.want, c.gone = WantNothing, true
+	case reset:
+		c.want = WantReset
+	default:
+		c.want = WantClose
+	}
+	if reset || c.gone {
+		c.out.Drop()
+	}
+}

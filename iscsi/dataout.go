@@ -1,0 +1,117 @@
+package iscsi
+
+import (
+	"braid/iscsi/pdu"
+	"braid/iscsi/scsi"
+)
+
+// A transfer is one sequence of Data-Out: the unsolicited one, or the answer to
+// one R2T.
+type transfer struct {
+	ttt         uint32
+	dataSN      uint32
+	offset, end int // of the command's data: what is still to be sent
+}
+
+// writing is the state of a command's data that goes out.
+type writing struct {
+	granted int    // bytes that may be sent: immediate, unsolicited, asked for by R2T
+	sent    int    // bytes given to the Sender
+	r2tSN   uint32 // next expected
+	seen    extents
+
+	transfers [maxR2T + 1]transfer // a ring; the unsolicited one comes first
+	head, n   int
+}
+
+func (w *writing) pending() bool { return w.n > 0 }
+
+func (w *writing) grant(tr transfer) {
+	w.transfers[(w.head+w.n)%len(w.transfers)] = tr
+	w.n++
+}
+
+// outstanding counts the R2Ts whose data was not all given to the Sender.
+func (w *writing) outstanding() int {
+	if w.n > 0 && w.transfers[w.head].ttt == pdu.ReservedTag {
+		return w.n - 1
+	}
+	return w.n
+}
+
+// r2t takes a Ready To Transfer, RFC 7143 section 11.8.
+func (c *Conn) r2t(h *pdu.Header) error {
+	r, err := pdu.ParseR2T(h)
+	if err != nil {
+		return err
+	}
+	t := c.s.tasks.findFor(r.ITT, kindCommand, c)
+	if t == nil || t.state != taskIssued {
+		return breach(h, "no command has this tag")
+	}
+	if t.cmd.Dir != scsi.Write {
+		return breach(h, "the command does not write")
+	}
+	p := &c.s.params
+	from, to := uint64(r.Offset), uint64(r.Offset)+uint64(r.DesiredLen)
+	switch {
+	case r.R2TSN != t.out.r2tSN:
+		return breach(h, "R2TSN %d, %d was due", r.R2TSN, t.out.r2tSN)
+	case to > uint64(len(t.cmd.Data)):
+		return breach(h, "%d bytes at %d of a command of %d",
+			r.DesiredLen, r.Offset, len(t.cmd.Data))
+	case uint64(r.DesiredLen) > uint64(p.MaxBurstLength):
+		return breach(h, "%d bytes, MaxBurstLength is %d", r.DesiredLen, p.MaxBurstLength)
+	case t.out.outstanding() >= min(p.MaxOutstandingR2T, maxR2T):
+		return breach(h, "more than %d outstanding", p.MaxOutstandingR2T)
+	}
+	if p.DataSequenceInOrder {
+		if from != uint64(t.out.granted) {
+			return breach(h, "data at %d asked for, %d was due", from, t.out.granted)
+		}
+	} else if !t.out.wanted(int(from), int(to)) {
+		return breach(h, "data at %d to %d asked for twice", from, to)
+	}
+	t.out.r2tSN++
+	t.out.granted += int(r.DesiredLen)
+	if !t.out.pending() {
+		c.transfers.push(t.itt)
+	}
+	t.out.grant(transfer{ttt: r.TTT, offset: int(from), end: int(to)})
+	return nil
+}
+
+// wanted notes bytes asked for in any order; it is false if any of them was sent
+// or asked for before.
+func (w *writing) wanted(from, to int) bool {
+	if w.r2tSN == 0 && !w.seen.add(0, w.granted) {
+		return false
+	}
+	return w.seen.add(from, to)
+}
+
+// sendData queues the next Data-Out PDU of a task.
+func (c *Conn) sendData(t *task) {
+	w := &t.out
+	tr := &w.transfers[w.head]
+	n := min(tr.end-tr.offset, c.params.MaxXmitDataSegmentLength)
+	var h pdu.Header
+	pdu.DataOut{
+		Final:     tr.offset+n == tr.end,
+		LUN:       c.s.cfg.LUN,
+		ITT:       t.itt,
+		TTT:       tr.ttt,
+		ExpStatSN: c.expStatSN,
+		DataSN:    tr.dataSN,
+		Offset:    uint32(tr.offset),
+		DataLen:   n,
+	}.Marshal(&h)
+	t.lastData = c.out.Push(&h, t.cmd.Data[tr.offset:tr.offset+n], pdu.Bulk)
+	w.sent += n
+	tr.dataSN++
+	tr.offset += n
+	if tr.offset == tr.end {
+		w.head = (w.head + 1) % len(w.transfers)
+		w.n--
+	}
+}

@@ -1,0 +1,127 @@
+package iscsi
+
+import (
+	"math"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// A queue holds the commands that wait for the command window or for room on a
+// connection, in the order of submission. Writes that carry immediate data stand
+// apart: while no connection has room for their payload, commands without any go
+// ahead of them.
+type queue struct {
+	plain, laden ring[uint32] // tags
+	n            int          // commands, without those that ended in the queue
+	order        uint64       // of the last one submitted
+}
+
+func (q *queue) push(t *task, laden bool) {
+	q.order++
+	t.order = q.order
+	q.n++
+	if laden {
+		q.laden.push(t.itt)
+	} else {
+		q.plain.push(t.itt)
+	}
+}
+
+// head is the first task of a ring that is still waiting, nil if none is.
+func (s *Session) head(r *ring[uint32]) *task {
+	for r.len() > 0 {
+		t := s.tasks.find(r.peek())
+		if t != nil && t.kind == kindCommand && t.state == taskQueued {
+			return t
+		}
+		r.pop()
+	}
+	return nil
+}
+
+// Submit takes a command; it comes back by Completed, never within this call. It
+// is sent when the command window and a connection have room for it. On a session
+// that is dead or logging out it comes back as lost and not sent.
+func (s *Session) Submit(now time.Duration, cmd *scsi.Command) {
+	cmd.Err, cmd.Transferred = nil, 0
+	if s.state == sessionDead || s.state == sessionLeaving {
+		s.lostUnsent.Cause = s.cause()
+		cmd.Err = &s.lostUnsent
+		s.done.push(cmd)
+		return
+	}
+	t := s.tasks.get(kindCommand)
+	if t == nil {
+		cmd.Err = &scsi.StatusError{Status: scsi.TaskSetFull}
+		s.done.push(cmd)
+		return
+	}
+	t.cmd, t.state = cmd, taskQueued
+	s.tasks.watch(t, now)
+	s.queue.push(t, s.state == sessionOpening && cmd.Dir == scsi.Write ||
+		s.immediate(cmd, math.MaxInt) > 0)
+	if s.state == sessionUp {
+		s.pump()
+	}
+}
+
+// pump moves commands from the queue to connections.
+func (s *Session) pump() {
+	for s.queue.n > 0 && s.window.open() && !s.leave.frozen {
+		plain, laden := s.head(&s.queue.plain), s.head(&s.queue.laden)
+		if laden != nil && (plain == nil || laden.order < plain.order) {
+			if c := s.leastLoaded(true); c != nil {
+				s.queue.laden.pop()
+				s.issue(c, laden)
+				continue
+			}
+		}
+		c := s.leastLoaded(false)
+		if plain == nil || c == nil {
+			return
+		}
+		s.queue.plain.pop()
+		s.issue(c, plain)
+	}
+}
+
+// leastLoaded is the connection with the least to do, of those with room for
+// payload if the command brings any; nil if there is none.
+func (s *Session) leastLoaded(payload bool) *Conn {
+	var best *Conn
+	for _, c := range s.conns {
+		if c.state != connUp || payload && !c.hasRoom() {
+			continue
+		}
+		if best == nil || c.load < best.load {
+			best = c
+		}
+	}
+	return best
+}
+
+// handBack ends all commands of a session that is about to be dead. What was
+// answered keeps its answer; of the rest only those are unsent of which the
+// transport took no byte.
+func (s *Session) handBack() {
+	for i := range s.tasks.slots {
+		t := s.tasks.slot(i)
+		if t.kind == kindFree {
+			continue
+		}
+		if t.kind == kindCommand {
+			if t.state == taskQueued || t.state == taskIssued && !t.left() {
+				t.cmd.Err = &s.lostUnsent
+			} else if t.state == taskIssued {
+				t.cmd.Err = &s.lostSent
+			}
+			s.done.push(t.cmd)
+		}
+		s.tasks.put(t)
+	}
+	s.queue.n, s.issued = 0, 0
+}
+
+// left says whether the transport took any byte of an issued command.
+func (t *task) left() bool { return t.conn.out.Gone(t.command) }

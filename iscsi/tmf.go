@@ -1,0 +1,84 @@
+package iscsi
+
+import (
+	"time"
+
+	"braid/iscsi/pdu"
+)
+
+// An abort is the one ABORT TASK that a connection has out.
+type abort struct {
+	task     *task  // its own; nil: none is out
+	ref      uint32 // tag of the command to be aborted
+	deadline time.Duration
+}
+
+// late takes a command whose timeout has passed. In the queue it just ends, since
+// nobody has heard of it; out on a connection its ABORT TASK is due.
+func (s *Session) late(t *task) {
+	switch t.state {
+	case taskQueued:
+		s.queue.n--
+		t.cmd.Err = &s.aborted
+		s.done.push(t.cmd)
+		s.tasks.put(t)
+	case taskIssued:
+		t.aborting = true
+		t.conn.aborts.push(t.itt)
+	}
+}
+
+// nextAbort sends the next ABORT TASK that waits: immediate, on the command's own
+// connection, one at a time, as RFC 7143 section 4.2.2.1 promises room for one.
+func (c *Conn) nextAbort(now time.Duration) {
+	for c.fullFeature() && c.abort.task == nil && c.aborts.len() > 0 {
+		t := c.s.tasks.findFor(c.aborts.pop(), kindCommand, c)
+		if t == nil || t.state != taskIssued {
+			continue
+		}
+		own := c.s.tasks.get(kindAbort)
+		if own == nil {
+			c.aborts.push(t.itt)
+			return
+		}
+		own.conn = c
+		c.abort = abort{task: own, ref: t.itt, deadline: now + c.s.cfg.AbortTimeout}
+		var h pdu.Header
+		pdu.TaskRequest{
+			Immediate: true,
+			Function:  pdu.AbortTask,
+			LUN:       c.s.cfg.LUN,
+			ITT:       own.itt,
+			RefTag:    t.itt,
+			CmdSN:     c.s.window.next,
+			ExpStatSN: c.expStatSN,
+			RefCmdSN:  t.cmdSN,
+		}.Marshal(&h)
+		c.out.Push(&h, nil, pdu.Urgent)
+	}
+}
+
+// taskResponse takes the answer to ABORT TASK. An answer to the command itself
+// would have come before it on this connection, so that both "complete" and "task
+// does not exist" mean that the command can do nothing any more. Any other answer
+// leaves the outcome unknown and ends the session.
+func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
+	r, err := pdu.ParseTaskResponse(h)
+	if err != nil {
+		return err
+	}
+	if c.abort.task == nil || c.abort.task.itt != r.ITT {
+		return breach(h, "no task management request has this tag")
+	}
+	ref := c.abort.ref
+	c.s.tasks.put(c.abort.task)
+	c.abort = abort{}
+	if t := c.s.tasks.findFor(ref, kindCommand, c); t != nil && t.state == taskIssued {
+		if r.Response != pdu.TaskFunctionComplete && r.Response != pdu.TaskDoesNotExist {
+			return &AbortError{r.Response}
+		}
+		c.complete(t, &c.s.aborted)
+	}
+	c.nextAbort(now)
+	return nil
+}
