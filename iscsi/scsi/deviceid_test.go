@@ -93,13 +93,13 @@ func TestIdentityRank(t *testing.T) {
 		{"-", lu(Binary, VendorSpecificID, "12345678")},
 		{"-", lu(Binary, MD5ID, "1234567812345678")},
 		{"-", port},
-		{"-", naa("6001405000000000")},          // too short for its kind
-		{"-", naa("7001405000000000")},          // no such format
-		{"-", naa("")},                          //
-		{"-", lu(ASCII, NAA, "naa.5001")},       // NAA is binary
-		{"-", eui("0000000000000000")},          // nobody filled it in
-		{"-", eui("001405")},                    //
-		{"-", lu(ASCII, T10VendorID, "      ")}, //
+		{"-", naa("6001405000000000")}, // too short for its kind
+		{"-", naa("7001405000000000")}, // no such format
+		{"-", naa("")},
+		{"-", lu(ASCII, NAA, "naa.5001")}, // NAA is binary
+		{"-", eui("0000000000000000")},    // nobody filled it in
+		{"-", eui("001405")},
+		{"-", lu(ASCII, T10VendorID, "      ")},
 	}
 	for i := range order {
 		var id DeviceID

@@ -67,7 +67,8 @@ func TestInquiryShort(t *testing.T) {
 }
 
 func TestInquiryHostileText(t *testing.T) {
-	b := InquiryData{Vendor: "a\x1b[2J\x00z", Product: "\xff\xfe", Revision: "much too long"}.Append(nil)
+	hostile := InquiryData{Vendor: "a\x1b[2J\x00z", Product: "\xff\xfe", Revision: "much too long"}
+	b := hostile.Append(nil)
 	d, err := ParseInquiry(b)
 	noError(t, err)
 	equal(t, d.Vendor, "a?[2J z")

@@ -85,9 +85,9 @@ func TestModeSelect(t *testing.T) {
 
 	for _, b := range []string{
 		"000000", "00000008 00", // descriptor cut
-		"00000000 0812 00",                       // page cut
-		"00000000 08",                            //
-		"00000000 4a01 00",                       //
+		"00000000 0812 00", // page cut
+		"00000000 08",
+		"00000000 4a01 00",
 		"00000000 0800",                          // too short for its code
 		"00000000 010a" + "00000000000000000000", // a page that cannot be set
 		"00000000" + caching + "1c00",            // and nothing of it is done

@@ -47,14 +47,17 @@ func TestParseSense(t *testing.T) {
 			Sense{Key: UnitAttention, ASC: 0x80, ASCQ: 0x81, Info: 16, InfoValid: true,
 				CommandInfo: 32, Specific: [3]byte{0x80, 0, 1}, FRU: 7, Filemark: true},
 			"unit attention 80h/81h, information 16"},
-		{"descriptors, ILI", "72 00 00 00 00000004 0502 0020", Sense{ILI: true}, "no sense 00h/00h"},
-		{"descriptor cut", "72 03 11 00 0000000c 000a8000 00000001", Sense{Key: MediumError, ASC: 0x11},
+		{"descriptors, ILI", "72 00 00 00 00000004 0502 0020", Sense{ILI: true},
+			"no sense 00h/00h"},
+		{"descriptor cut", "72 03 11 00 0000000c 000a8000 00000001",
+			Sense{Key: MediumError, ASC: 0x11},
 			"medium error 11h/00h (unrecovered read error)"},
 		{"descriptors without length", "72 0b 47 03 00000000 000a8000 0000000000000001",
 			Sense{Key: AbortedCommand, ASC: 0x47, ASCQ: 3},
 			"aborted command 47h/03h (information unit CRC error detected)"},
 		{"descriptor of no length", "72 02 04 01 00000008 0000 0000 0000 0000",
-			Sense{Key: NotReady, ASC: 4, ASCQ: 1}, "not ready 04h/01h (logical unit is becoming ready)"},
+			Sense{Key: NotReady, ASC: 4, ASCQ: 1},
+			"not ready 04h/01h (logical unit is becoming ready)"},
 		{"fixed, key only", "70 00 02", Sense{Key: NotReady}, "not ready 00h/00h"},
 		{"fixed, no qualifier", "70 00 02 00000000 05 00000000 04", Sense{Key: NotReady, ASC: 4},
 			"not ready 04h/00h (logical unit not ready, no cause given)"},
@@ -95,8 +98,8 @@ func TestSenseRoundTrip(t *testing.T) {
 		}
 	}
 	equalBytes(t, Sense{Key: UnitAttention, ASC: 0x29}.Append(nil, false), unhex(t, tgtPowerOn))
-	equalBytes(t, Sense{Key: MediumError, ASC: 0x11, InfoValid: true, Info: 0x123456789}.Append(nil, true),
-		unhex(t, lioSense64))
+	far := Sense{Key: MediumError, ASC: 0x11, InfoValid: true, Info: 0x123456789}
+	equalBytes(t, far.Append(nil, true), unhex(t, lioSense64))
 	equalBytes(t, InvalidField(2).Append(nil, false),
 		unhex(t, "70 00 05 00000000 0a 00000000 24 00 00 c00002"))
 

@@ -30,12 +30,15 @@ func TestUnmapParametersOdd(t *testing.T) {
 		{"no header", "0006000000", 0, false},
 		{"no descriptor", "0006 0000 00000000", 0, true},
 		{"half a descriptor", "000e 0008 00000000 0000000000000000", 0, true},
-		{"one and a half", "001e 0018 00000000 0000000000000000 00000001 00000000 0000000000000000", 1, true},
+		{"one and a half",
+			"001e 0018 00000000 0000000000000000 00000001 00000000 0000000000000000", 1, true},
 		{"list cut", "0016 0010 00000000 0000000000000000 00000001", 0, false},
-		{"longer than the list", "0006 0010 00000000 0000000000000000 00000001 00000000", 0, false},
+		{"longer than the list",
+			"0006 0010 00000000 0000000000000000 00000001 00000000", 0, false},
 		{"list shorter than its header", "0000 0000 00000000", 0, false},
 		{"the same with a descriptor", "0000 0010 00000000", 0, false},
-		{"bytes behind the list", "0016 0010 00000000 0000000000000000 00000001 00000000 ff", 1, true},
+		{"bytes behind the list",
+			"0016 0010 00000000 0000000000000000 00000001 00000000 ff", 1, true},
 	} {
 		got, err := ParseUnmapParameters(nil, unhex(t, c.bytes))
 		if len(got) != c.ranges || (err == nil) != c.ok {
