@@ -50,6 +50,8 @@ func TestCapacityHostile(t *testing.T) {
 		_, err := ParseCapacity16(unhex(t, b))
 		wantFormatError(t, err)
 	}
+	_, err := ParseCapacity16(nil)
+	equal(t, err.Error(), "READ CAPACITY(16) data: 0 bytes, at least 12 are needed")
 	for _, b := range []string{"", "0001ffff000002", "0001ffff00000000"} {
 		_, err := ParseCapacity10(unhex(t, b))
 		wantFormatError(t, err)

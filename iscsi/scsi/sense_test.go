@@ -40,7 +40,8 @@ func TestParseSense(t *testing.T) {
 		{"information not valid", "70 00 03 00000010 0a 00000000 11 00 00 000000",
 			Sense{Key: MediumError, ASC: 0x11}, "medium error 11h/00h (unrecovered read error)"},
 		{"specific not valid", "70 00 05 00000000 0a 00000000 24 00 00 400002",
-			Sense{Key: IllegalRequest, ASC: 0x24}, "illegal request 24h/00h (invalid field in CDB)"},
+			Sense{Key: IllegalRequest, ASC: 0x24},
+			"illegal request 24h/00h (invalid field in CDB)"},
 		{"descriptors, every field", `72 06 80 81 000000 2e
 			000a 8000 0000000000000010 010a 0000 0000000000000020 0206 0000 800001 00
 			0302 0007 0402 0080 ff02 0000`,
