@@ -73,7 +73,7 @@ func TestParseSense(t *testing.T) {
 		}
 		equal(t, s.String(), c.text)
 	}
-	for _, b := range []string{"", "70", "7000", "72", "00", "7f0006", "6f000600", "ffffffffffffffff"} {
+	for _, b := range []string{"", "70", "7000", "72", "00", "7f0006", "6f000600", "ffffffffff"} {
 		if s, ok := ParseSense(unhex(t, b)); ok || s != (Sense{}) {
 			t.Errorf("%q is taken as %+v", b, s)
 		}
