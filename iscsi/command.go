@@ -69,7 +69,7 @@ func (s *Session) issue(c *Conn, t *task) {
 	if first > imm {
 		t.out.grant(transfer{ttt: pdu.ReservedTag, offset: imm, end: first})
 		t.out.granted = first
-		c.transfers.push(t.itt)
+		c.bursts.push(t.itt)
 	}
 }
 

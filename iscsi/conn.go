@@ -63,8 +63,9 @@ type Conn struct {
 	aborts ring[uint32] // tags of commands whose ABORT TASK waits its turn
 
 	load      int          // bytes and commands out, to choose by
-	transfers ring[uint32] // tags of tasks that have Data-Out to send, in turn
 	ended     ring[uint32] // tags of tasks in taskEnded
+	bursts    ring[uint32] // tags of tasks with unsolicited Data-Out to send
+	transfers ring[uint32] // tags of tasks with Data-Out to send that R2Ts asked for
 
 	life      time.Duration // when it last showed life
 	sentBytes uint64
@@ -170,7 +171,7 @@ func (c *Conn) SendBuffers(dst [][]byte) [][]byte {
 
 // HasOutput says whether SendBuffers has anything.
 func (c *Conn) HasOutput() bool {
-	return c.out.Len() > 0 || c.transfers.len() > 0 || c.pongs.len() > 0
+	return c.out.Len()+c.bursts.len()+c.transfers.len()+c.pongs.len() > 0
 }
 
 // Sent says that the transport took n bytes.
@@ -188,20 +189,14 @@ func (c *Conn) Sent(now time.Duration, n int) {
 }
 
 // fill moves what waits for room into the Sender: answers to the target's pings,
-// and Data-Out up to sendAhead, one PDU per task in turn.
+// and Data-Out up to sendAhead.
 func (c *Conn) fill() {
 	for c.pongs.len() > 0 && c.out.Len() < maxSenderPDUs {
 		c.sendPong(c.pongs.pop())
 	}
-	for c.transfers.len() > 0 && c.hasRoom() {
-		t := c.s.tasks.findFor(c.transfers.pop(), kindCommand, c)
-		if t == nil || t.state != taskIssued {
-			continue
-		}
-		c.sendData(t)
-		if t.out.pending() {
-			c.transfers.push(t.itt)
-		}
+	for more := true; more; {
+		more = c.hasRoom() && c.sendBurst()
+		more = c.hasRoom() && c.sendTurn() || more
 	}
 }
 
@@ -218,7 +213,7 @@ func (c *Conn) end(reset bool) {
 		return
 	}
 	c.state = connDead
-	c.transfers, c.pongs = ring[uint32]{}, ring[pong]{}
+	c.bursts, c.transfers, c.pongs = ring[uint32]{}, ring[uint32]{}, ring[pong]{}
 	c.ping, c.abort = ping{}, abort{}
 	// Payload may be lent by commands that are handed back now, so that it
 	// cannot be sent any more.

@@ -31,9 +31,14 @@ func (w *writing) grant(tr transfer) {
 	w.n++
 }
 
+// bursting says whether unsolicited data is still to be sent.
+func (w *writing) bursting() bool {
+	return w.n > 0 && w.transfers[w.head].ttt == pdu.ReservedTag
+}
+
 // outstanding counts the R2Ts whose data was not all given to the Sender.
 func (w *writing) outstanding() int {
-	if w.n > 0 && w.transfers[w.head].ttt == pdu.ReservedTag {
+	if w.bursting() {
 		return w.n - 1
 	}
 	return w.n
@@ -88,6 +93,44 @@ func (w *writing) wanted(from, to int) bool {
 		return false
 	}
 	return w.seen.add(from, to)
+}
+
+// sendBurst queues the next PDU of unsolicited data. That goes in the order of
+// the commands, RFC 7143 section 4.2.4.2: one task's is sent to its end before the
+// next one's begins.
+func (c *Conn) sendBurst() bool {
+	for c.bursts.len() > 0 {
+		t := c.s.tasks.findFor(c.bursts.peek(), kindCommand, c)
+		if t == nil || t.state != taskIssued {
+			c.bursts.pop()
+			continue
+		}
+		c.sendData(t)
+		if !t.out.bursting() {
+			c.bursts.pop()
+			if t.out.pending() {
+				c.transfers.push(t.itt)
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// sendTurn queues one PDU of data that an R2T asked for. Tasks take turns.
+func (c *Conn) sendTurn() bool {
+	for c.transfers.len() > 0 {
+		t := c.s.tasks.findFor(c.transfers.pop(), kindCommand, c)
+		if t == nil || t.state != taskIssued {
+			continue
+		}
+		c.sendData(t)
+		if t.out.pending() {
+			c.transfers.push(t.itt)
+		}
+		return true
+	}
+	return false
 }
 
 // sendData queues the next Data-Out PDU of a task.

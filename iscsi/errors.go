@@ -30,6 +30,9 @@ func (e *ConnError) Error() string {
 
 func (e *ConnError) Unwrap() error { return e.Err }
 
+// Permanent says whether Err is the target's final answer.
+func (e *ConnError) Permanent() bool { return Permanent(e.Err) }
+
 // A ProtocolError is a breach of RFC 7143 by the target in full feature phase, or
 // of what was negotiated.
 type ProtocolError struct {

@@ -1,13 +1,9 @@
 package iscsi
 
 import (
-	"errors"
 	"log/slog"
 	"math"
-	"net"
 	"time"
-
-	"braid/iscsi/login"
 )
 
 // A join is a portal over which a further connection is to be part of a session
@@ -96,24 +92,19 @@ func (s *Session) joined(c *Conn) {
 // joinFailed goes on after a connection could not join: the session is degraded,
 // not ended, and the portal is tried again later.
 func (s *Session) joinFailed(now time.Duration, c *Conn, err error) {
-	cause := c.errorOf(err)
+	j := s.joinOf(c)
+	address, again := c.again(err, &j.redirects)
 	c.endLogin()
 	c.end(true)
-	j := s.joinOf(c)
-	if j == nil {
-		return
-	}
-	var to *login.RedirectError
-	if errors.As(err, &to) && j.redirects < s.cfg.MaxRedirects && s.state == sessionUp {
-		j.redirects++
-		j.conn = s.dial(now, j.portal, withPort(to.Address))
-		return
-	}
 	j.conn = nil
+	if again && s.state == sessionUp {
+		j.conn = s.dial(now, j.portal, address)
+		return
+	}
 	j.attempts++
 	j.gaveUp = Permanent(err)
 	j.retryAt = now + s.backoff(j.attempts)
-	if said := cause.Error(); said != j.said || j.gaveUp {
+	if said := err.Error(); said != j.said || j.gaveUp {
 		j.said = said
 		s.cfg.Log(slog.LevelWarn, "connection could not join the session",
 			"error", err, "portal", c.address, "final", j.gaveUp)
@@ -133,18 +124,4 @@ func (s *Session) backoff(attempts int) time.Duration {
 		return most
 	}
 	return s.cfg.RetryMin + time.Duration(s.cfg.Rand.Int64N(int64(most-s.cfg.RetryMin)+1))
-}
-
-// defaultPort is the registered port, RFC 7143 section 15.
-const defaultPort = "3260"
-
-// withPort adds the registered port to an address that has none.
-func withPort(address string) string {
-	if _, _, err := net.SplitHostPort(address); err == nil {
-		return address
-	}
-	if n := len(address); n > 2 && address[0] == '[' && address[n-1] == ']' {
-		address = address[1 : n-1]
-	}
-	return net.JoinHostPort(address, defaultPort)
 }

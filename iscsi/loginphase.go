@@ -3,6 +3,7 @@ package iscsi
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"braid/iscsi/login"
@@ -125,6 +126,10 @@ func (s *Session) lead(now time.Duration, portal int, address string) {
 // dial makes a connection that wants to be dialled. Its CID was not used before:
 // a target may confuse a CID that comes again with a connection to be recovered.
 func (s *Session) dial(now time.Duration, portal int, address string) *Conn {
+	inUse := func(c *Conn) bool { return c.cid == s.nextCID }
+	for slices.ContainsFunc(s.conns, inUse) {
+		s.nextCID++
+	}
 	c := newConn(s, s.nextCID, portal, address)
 	s.nextCID++
 	c.login.timeout = s.cfg.LoginTimeout
@@ -137,13 +142,11 @@ func (s *Session) dial(now time.Duration, portal int, address string) *Conn {
 // redirect points, else through the next portal, else nowhere.
 func (s *Session) leadFailed(now time.Duration, c *Conn, err error) {
 	cause := c.errorOf(err)
+	address, again := c.again(err, &s.redirects)
 	c.endLogin()
 	c.end(true)
-	var to *login.RedirectError
-	if errors.As(err, &to) && s.redirects < s.cfg.MaxRedirects {
-		s.redirects++
-		s.cfg.Log(slog.LevelInfo, "login redirected", "from", c.address, "to", to.Address)
-		s.lead(now, c.portal, withPort(to.Address))
+	if again {
+		s.lead(now, c.portal, address)
 		return
 	}
 	if next := c.portal + 1; next < len(s.cfg.Portals) && !Permanent(err) {
@@ -153,6 +156,26 @@ func (s *Session) leadFailed(now time.Duration, c *Conn, err error) {
 		return
 	}
 	s.die(cause)
+}
+
+// again says whether and where a failed login is worth another one at once: where
+// a redirect points, bounded by MaxRedirects, or at the same portal with the one
+// CHAP algorithm that targets know which cannot take a list of them.
+func (c *Conn) again(err error, redirects *int) (address string, ok bool) {
+	s := c.s
+	var to *login.RedirectError
+	if errors.As(err, &to) && *redirects < s.cfg.MaxRedirects {
+		*redirects++
+		s.cfg.Log(slog.LevelInfo, "login redirected", "from", c.address, "to", to.Address)
+		return to.Address, true
+	}
+	if in := c.login.initiator; in != nil && in.Fallback() {
+		s.cfg.Log(slog.LevelInfo, "login failed with all CHAP algorithms on offer, trying MD5",
+			"portal", c.address, "error", err)
+		s.cfg.Offer.Auth.Algorithms = []login.Algorithm{login.MD5}
+		return c.address, true
+	}
+	return "", false
 }
 
 // opened brings the session up.

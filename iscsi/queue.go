@@ -102,8 +102,8 @@ func (s *Session) leastLoaded(payload bool) *Conn {
 }
 
 // handBack ends all commands of a session that is about to be dead. What was
-// answered keeps its answer; of the rest only those are unsent of which the
-// transport took no byte.
+// answered keeps its answer; of the rest those are lost unsent whose SCSI
+// Command PDU the transport did not take.
 func (s *Session) handBack() {
 	for i := range s.tasks.slots {
 		t := s.tasks.slot(i)
@@ -123,5 +123,6 @@ func (s *Session) handBack() {
 	s.queue.n, s.issued = 0, 0
 }
 
-// left says whether the transport took any byte of an issued command.
+// left says whether an issued command may have reached the target: its PDU has
+// left as a whole. Of one that was cut off in the middle the target can do nothing.
 func (t *task) left() bool { return t.conn.out.Gone(t.command) }

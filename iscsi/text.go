@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"braid/iscsi/login"
@@ -165,12 +163,12 @@ func parseTargets(text []byte, asked string) ([]TargetRecord, error) {
 			if len(list) == 0 {
 				return nil, errors.New("an address before any target")
 			}
-			portal, err := parsePortal(p.Value)
+			address, tpgt, err := login.ParseTargetAddress(p.Value)
 			if err != nil {
 				return nil, err
 			}
 			t := &list[len(list)-1]
-			t.Portals = append(t.Portals, portal)
+			t.Portals = append(t.Portals, Portal{address, tpgt})
 		}
 	}
 	for i := range list {
@@ -179,21 +177,4 @@ func parseTargets(text []byte, asked string) ([]TargetRecord, error) {
 		}
 	}
 	return list, nil
-}
-
-// parsePortal reads domainname[:port][,portal-group-tag], RFC 7143 section 13.8.
-func parsePortal(v string) (Portal, error) {
-	address, tag, tagged := strings.Cut(v, ",")
-	p := Portal{Address: withPort(address), TPGT: -1}
-	if address == "" {
-		return p, errors.New("an address is empty")
-	}
-	if tagged {
-		n, err := strconv.ParseUint(tag, 0, 16)
-		if err != nil {
-			return p, errors.New("a portal group tag is not a number of 16 bits")
-		}
-		p.TPGT = int(n)
-	}
-	return p, nil
 }
