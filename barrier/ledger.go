@@ -311,6 +311,24 @@ func (l *Ledger) Acknowledged() any {
 	return o
 }
 
+// Unanswered returns the writes that have an owner and are not out: those that wait, and
+// those that a living session answered while a lost one may yet execute them. Writes that
+// Ready gave out are not among them.
+func (l *Ledger) Unanswered() []*Write {
+	var list []*Write
+	for w := l.waiting.head; w != nil; w = w.next {
+		if w.Owner != nil {
+			list = append(list, w)
+		}
+	}
+	for _, w := range l.out.writes {
+		if w.Owner != nil && (w.state == answered || w.state == ready && w.in == &l.ready) {
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
 // Doubtful counts the writes that a lost session may yet execute; only those of
 // one slot if slot is not negative.
 func (l *Ledger) Doubtful(slot int) int {

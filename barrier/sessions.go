@@ -31,6 +31,8 @@ func (l *Ledger) Up(slot int) {
 	s.alive = true
 	if !s.seen || s.orphaned {
 		s.acked++
+	}
+	if s.orphaned {
 		s.bare = s.acked
 	}
 	s.seen = true
@@ -102,6 +104,14 @@ func (l *Ledger) CacheLost() {
 		}
 	}
 }
+
+// Orphaned reports whether unstable writes without copies died with slot's session:
+// flushes wait until its successor has answered a SYNC.
+func (l *Ledger) Orphaned(slot int) bool { return l.slots[slot].orphaned && !l.slots[slot].alive }
+
+// Settled says that a successor of slot's session, which carries no I/O, has answered a
+// SYNC.
+func (l *Ledger) Settled(slot int) { l.slots[slot].orphaned = false }
 
 // Losses counts the events in which acknowledged data of which there was no copy
 // was, or may have been, lost.

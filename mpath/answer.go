@@ -1,0 +1,211 @@
+package mpath
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// Bounds of retries. A refusal that passes is waited for by time, one that asks to try
+// again at once by number.
+const (
+	maxTries  = 10
+	busyMin   = 10 * time.Millisecond
+	busyMax   = time.Second
+	busyLimit = 2 * time.Minute
+)
+
+var errSpoilt = errors.New("the device refused to take unflushed data again")
+
+// collect takes the answers of a path.
+func (d *Device) collect(s *slot) {
+	for c := s.path.Completed(); c != nil; c = s.path.Completed() {
+		o := c.Owner.(*op)
+		s.out.remove(o)
+		s.bytes -= o.size
+		d.proof(s, o)
+		switch o.kind {
+		case opRead, opWrite:
+			d.answered(s, o)
+		case opSync:
+			d.syncAnswered(s, o)
+		case opProbe:
+			d.probed(s, o)
+		case opCheck:
+			d.checked(s, o)
+		}
+		d.countSync(s)
+		if s.path == nil {
+			return
+		}
+	}
+}
+
+// proof notes that a session lived when the command was sent.
+func (d *Device) proof(s *slot, o *op) {
+	if isLost, _ := scsi.Lost(o.cmd.Err); isLost {
+		return
+	}
+	s.proven = max(s.proven, o.sent)
+	if o.kind <= opWrite {
+		s.stats.serve(d.now - o.sent)
+	}
+}
+
+// answered takes the answer to a part of a client's request, or to a copy.
+func (d *Device) answered(s *slot, o *op) {
+	if o.cmd.Err == nil {
+		if o.kind == opRead && o.cmd.Transferred < len(o.data) {
+			d.log(slog.LevelError, "short read", "path", s.name, "offset", o.off,
+				"want", len(o.data), "got", o.cmd.Transferred)
+			d.refuse(o, EIO, errShort)
+			return
+		}
+		d.good(o)
+		return
+	}
+	v := judge(o.cmd.Err)
+	d.notice(s, v.notice)
+	switch v.action {
+	case lost:
+		s.stats.Retries++
+		d.unknown(o, v.sent)
+	case again:
+		d.retry(s, o, 0)
+	case later:
+		d.retryLater(s, o)
+	case elsewhere:
+		o.avoid |= 1 << s.index
+		d.retry(s, o, o.avoid)
+	default:
+		d.log(slog.LevelError, "device refused", "path", s.name, "kind", o.kind, "error", o.cmd.Err)
+		d.refuse(o, max(v.errno, 1), o.cmd.Err)
+	}
+}
+
+var errShort = errors.New("the device answered GOOD to a read that it did not fill")
+
+func (d *Device) good(o *op) {
+	if o.kind == opRead {
+		r := o.req
+		d.freeOp(o)
+		d.partDone(r)
+		return
+	}
+	w := o.w
+	if o.req == nil {
+		d.freeOp(o)
+	}
+	d.ledger.Answered(w)
+}
+
+// unknown sends a command again whose session was lost.
+func (d *Device) unknown(o *op, sent bool) {
+	if o.kind == opRead {
+		d.sendRead(o)
+		return
+	}
+	w := o.w
+	if o.req == nil {
+		d.freeOp(o)
+	}
+	d.ledger.Unknown(w, sent)
+}
+
+// retry sends a command again at once, if there is hope: a path that is not to be
+// avoided, and a try left.
+func (d *Device) retry(s *slot, o *op, avoid uint64) {
+	s.stats.Retries++
+	o.tries++
+	hope := avoid == 0
+	for _, other := range d.slots {
+		hope = hope || other.state == active && avoid&(1<<other.index) == 0
+	}
+	if o.tries >= maxTries || !hope {
+		d.log(slog.LevelError, "device refused", "path", s.name, "kind", o.kind, "error", o.cmd.Err)
+		d.refuse(o, EIO, o.cmd.Err)
+		return
+	}
+	d.resend(o)
+}
+
+// retryLater sends a command again after a pause that grows. The ledger counts a write
+// as out meanwhile.
+func (d *Device) retryLater(s *slot, o *op) {
+	s.stats.Retries++
+	if o.since == 0 {
+		o.since = d.now
+	}
+	if d.now-o.since > busyLimit {
+		d.refuse(o, EIO, o.cmd.Err)
+		return
+	}
+	pause := busyMax
+	if o.tries < 7 {
+		pause = min(busyMin<<o.tries, busyMax)
+	}
+	o.tries = min(o.tries+1, maxTries-1)
+	o.notNow = d.now + pause
+	d.later.push(o)
+}
+
+// takeDue sends the commands again whose pause is over.
+func (d *Device) takeDue() {
+	for o := d.later.head; o != nil; {
+		next := o.next
+		if o.notNow <= d.now {
+			d.later.remove(o)
+			d.resend(o)
+		}
+		o = next
+	}
+}
+
+// refuse ends a command with the device's error.
+func (d *Device) refuse(o *op, e Errno, reason error) {
+	if o.kind == opWrite {
+		w := o.w
+		if o.req == nil {
+			d.freeOp(o)
+			d.ledger.Refused(w)
+			return
+		}
+		d.ledger.Refused(w)
+	}
+	d.endPart(o, e, reason)
+}
+
+// endPart ends a part of a request with an error.
+func (d *Device) endPart(o *op, e Errno, reason error) {
+	r := o.req
+	r.fail(e, reason)
+	d.freeOp(o)
+	d.partDone(r)
+}
+
+// checked takes the answer to a question for a sign of life.
+func (d *Device) checked(s *slot, o *op) {
+	if o.cmd.Err != nil {
+		d.notice(s, judge(o.cmd.Err).notice)
+	}
+	d.freeOp(o)
+}
+
+// notice acts on a unit attention of an established nexus.
+func (d *Device) notice(s *slot, a scsi.Attention) {
+	if a != scsi.NotAttention {
+		d.log(slog.LevelWarn, "unit attention", "path", s.name, "what", a.String())
+	}
+	switch a {
+	case scsi.CacheLoss:
+		d.stats.CacheLosses++
+		d.ledger.CacheLost()
+		d.rounds.Step()
+	case scsi.ReservationsChanged:
+		d.ledger.DropCopies()
+	case scsi.ModeChanged, scsi.InquiryChanged, scsi.LUNsChanged, scsi.CapacityChanged:
+		d.reverify(s)
+	}
+}

@@ -1,0 +1,110 @@
+package mpath
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"braid/barrier"
+)
+
+// Selector says which active path takes the next command (dm-multipath's names).
+type Selector uint8
+
+// Selectors.
+const (
+	ServiceTime Selector = iota // least bytes in flight
+	QueueLength                 // fewest commands in flight
+	RoundRobin                  // in turn
+)
+
+// FenceMode says what may be used to make sure that a lost session can execute nothing
+// any more.
+type FenceMode uint8
+
+// Fence modes. Auto is reinstatement, and waiting where that cannot be had.
+const (
+	FenceAuto      FenceMode = iota
+	FenceReinstate           // only reinstatement
+	FenceWait                // only waiting
+	FenceNone                // nothing: doubtful writes are acknowledged unfenced
+)
+
+// Forever as Config.NoPath lets I/O wait for a path without end.
+const Forever = time.Duration(1<<63 - 1)
+
+// A Pool takes back the buffers that the device retained.
+type Pool interface{ Put(b []byte) }
+
+// Config is what a Device is made from. There is a default only where one is named.
+type Config struct {
+	// Slots are the paths, one session each; at most barrier.MaxSlots.
+	Slots []SlotConfig
+
+	Selector Selector
+	Barrier  barrier.Mode
+	Fence    FenceMode
+
+	// NoPath is how long I/O waits when no path is left: 0 fails it at once,
+	// Forever never.
+	NoPath time.Duration
+
+	// Retain bounds the bytes of copies of unstable writes; 0 keeps none.
+	Retain uint64
+	// Shared says that other hosts write to the LUN too: no copies are kept.
+	Shared bool
+	// TrustWCE believes a LUN that says it has no volatile cache.
+	TrustWCE bool
+	// Coherent is false where reads on one path may miss writes on another: then one
+	// path is used at a time.
+	Coherent bool
+	ReadOnly bool
+
+	// FenceSettle is how much longer blocks stay closed after a reinstatement by a
+	// target that is not known to end the old tasks first. FenceMargin is added to
+	// the target's own times when a fence is waited for.
+	FenceSettle, FenceMargin time.Duration
+
+	// RetryMin and RetryMax bound the pause before a session is opened again, which
+	// is drawn from Rand. Defaults 0.5 s and 30 s.
+	RetryMin, RetryMax time.Duration
+
+	Pool Pool
+	Rand *rand.Rand
+	Log  func(level slog.Level, msg string, args ...any)
+}
+
+// A SlotConfig is one path's place: the sessions that come and go in it have the same
+// ISID.
+type SlotConfig struct {
+	Name string // for logs: the URL
+
+	// Lost describes the nexus that a former process left behind in this slot, nil if
+	// it left none. What it was sent may still be executed.
+	Lost *LostNexus
+	// FenceOnly says that the slot is not one of the device's paths any more; it
+	// is there to fence what a former process left. It needs Lost.
+	FenceOnly bool
+}
+
+// A LostNexus is what the state file tells of a nexus.
+type LostNexus struct {
+	TPGT        uint16
+	Time2Wait   time.Duration
+	Time2Retain time.Duration
+}
+
+func (c *Config) setDefaults() {
+	if c.RetryMin <= 0 {
+		c.RetryMin = 500 * time.Millisecond
+	}
+	if c.RetryMax < c.RetryMin {
+		c.RetryMax = max(30*time.Second, c.RetryMin)
+	}
+	if c.Shared {
+		c.Retain = 0
+	}
+	if c.Log == nil {
+		c.Log = func(slog.Level, string, ...any) {}
+	}
+}

@@ -1,0 +1,152 @@
+package mpath
+
+import (
+	"log/slog"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// A fence is what a slot knows of its lost sessions: whether one may still execute
+// writes, and what will end that.
+type fence struct {
+	needed   bool
+	startup  bool // left by a former process, which blocks it wrote is not known
+	tpgt     uint16
+	lastSent time.Duration
+	waitBy   time.Duration // when waiting has fenced it; never if waiting is not allowed
+	settleBy time.Duration // when a reinstatement counts; never if there was none
+}
+
+func newFence(now time.Duration, lost *LostNexus, cfg *Config) fence {
+	f := fence{waitBy: never, settleBy: never}
+	if lost == nil {
+		return f
+	}
+	f.needed, f.startup, f.tpgt = true, true, lost.TPGT
+	if cfg.Fence == FenceAuto || cfg.Fence == FenceWait {
+		f.waitBy = now + lost.Time2Wait + lost.Time2Retain + cfg.FenceMargin
+	}
+	if cfg.Fence == FenceNone {
+		f.waitBy = now
+	}
+	return f
+}
+
+func (f *fence) deadline() time.Duration {
+	if !f.needed {
+		return never
+	}
+	return min(f.waitBy, f.settleBy)
+}
+
+// needFence finds out whether the session that just died must be fenced.
+func (d *Device) needFence(s *slot) {
+	f := &s.fence
+	f.settleBy = never // it was the reinstating session's own death
+	if !f.startup && (d.ledger.Doubtful(s.index) > 0 || d.ledger.Orphaned(s.index)) {
+		f.needed, f.tpgt = true, s.rec.nexus.TPGT
+		switch d.cfg.Fence {
+		case FenceAuto, FenceWait:
+			f.waitBy = f.lastSent + s.rec.nexus.Time2Wait + s.rec.nexus.Time2Retain + d.cfg.FenceMargin
+		case FenceNone:
+			f.waitBy = d.now
+		}
+	}
+}
+
+// fenceSibling is an active slot through whose portals s can be reinstated, -1 if there
+// is none: it must be of the same portal group, for another group is another nexus.
+func (d *Device) fenceSibling(s *slot) int {
+	if d.cfg.Fence != FenceAuto && d.cfg.Fence != FenceReinstate {
+		return -1
+	}
+	for _, o := range d.slots {
+		if o != s && o.state == active && o.rec.nexus.TPGT == s.fence.tpgt {
+			return o.index
+		}
+	}
+	return -1
+}
+
+// reinstated looks whether a new session in the slot has ended the lost one's tasks.
+func (d *Device) reinstated(s *slot, n scsi.Nexus) {
+	f := &s.fence
+	if !f.needed {
+		return
+	}
+	if n.TPGT != f.tpgt {
+		d.log(slog.LevelWarn, "session is of another portal group and fences nothing",
+			"path", s.name, "tpgt", n.TPGT, "lost", f.tpgt)
+		return
+	}
+	f.settleBy = d.now
+	if !d.waitsForTasks() {
+		f.settleBy += d.cfg.FenceSettle
+	}
+}
+
+// waitsForTasks reports whether the target is known to answer a reinstating login only
+// after the old session's tasks have ended.
+func (d *Device) waitsForTasks() bool {
+	return d.known && (d.lun.Vendor == "LIO-ORG" || d.lun.Vendor == "BRAID")
+}
+
+// stepFence takes note when a lost session has become harmless.
+func (d *Device) stepFence(s *slot) {
+	f := &s.fence
+	if !f.needed || d.now < f.settleBy && d.now < f.waitBy {
+		return
+	}
+	kind := &d.stats.Fences.Wait
+	if d.now >= f.settleBy {
+		kind = &d.stats.Fences.Reinstate
+	} else if d.cfg.Fence == FenceNone {
+		kind = &d.stats.Fences.None
+	}
+	*kind++
+	f.needed, f.startup = false, false
+	f.waitBy, f.settleBy = never, never
+	d.ledger.Fenced(s.index)
+	d.log(slog.LevelInfo, "lost session fenced", "path", s.name)
+	if s.rec.fenceOnly && s.path == nil {
+		s.state = closed
+		d.erase(s)
+	}
+}
+
+// unfenced reports whether a nexus of a former process may still write: which blocks is
+// not known, so no write may begin.
+func (d *Device) unfenced() bool {
+	for _, s := range d.slots {
+		if s.fence.needed && s.fence.startup {
+			return true
+		}
+	}
+	return false
+}
+
+// checkSiblings asks every other session for a sign of life: whatever took one path may
+// have taken the target with what its cache held.
+func (d *Device) checkSiblings() {
+	for _, s := range d.slots {
+		if s.state != active || s.proven >= d.now {
+			continue
+		}
+		o := d.newOp(opCheck)
+		o.cmd.CDB, o.cmd.Dir, o.cmd.Timeout = scsi.TestUnitReady(), scsi.None, probeTimeout
+		d.submit(s, o)
+	}
+}
+
+// siblingsProven reports whether every other active session has answered something that
+// was sent after s was lost. Until then one of them may have died with its target
+// without being noticed, and data that only it acknowledged would read as old data.
+func (d *Device) siblingsProven(s *slot) bool {
+	for _, o := range d.slots {
+		if o != s && o.state == active && s.once && o.proven < s.lostAt {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,119 @@
+package mpath
+
+import (
+	"time"
+
+	"braid/barrier"
+	"braid/iscsi/scsi"
+)
+
+// opKind says what a command is for.
+type opKind uint8
+
+const (
+	opRead  opKind = iota
+	opWrite        // a client's, or a copy that is written again
+	opSync         // of a flush round
+	opProbe        // of the verification of a new session
+	opCheck        // asks a living session for a sign of life
+)
+
+// An op is one SCSI command on its way, or waiting for it. It belongs to the device and
+// is in at most one queue.
+type op struct {
+	cmd  scsi.Command
+	kind opKind
+	req  *Request       // whose part it is, if a client's
+	w    *barrier.Write // of an opWrite
+
+	off    uint64 // opRead: bytes of the device
+	data   []byte // opRead: where they go
+	param  [24]byte
+	token  barrier.Token // opSync
+	slot   *slot         // that it is out on
+	sent   time.Duration
+	size   uint64 // what it counts as bytes in flight
+	serial uint64 // order on its slot
+
+	tries  int
+	since  time.Duration // first refusal that passes
+	avoid  uint64        // slots that cannot do it, as bits
+	notNow time.Duration // in later: not before
+
+	in         *ops
+	prev, next *op
+}
+
+// ops is a queue of commands.
+type ops struct {
+	head, tail *op
+	n          int
+}
+
+func (q *ops) push(o *op) {
+	if o.in != nil {
+		panic("mpath: command is in a queue already")
+	}
+	o.in, o.prev, o.next = q, q.tail, nil
+	if q.tail != nil {
+		q.tail.next = o
+	} else {
+		q.head = o
+	}
+	q.tail = o
+	q.n++
+}
+
+func (q *ops) remove(o *op) {
+	if o.in != q {
+		panic("mpath: command is not in that queue")
+	}
+	if o.prev != nil {
+		o.prev.next = o.next
+	} else {
+		q.head = o.next
+	}
+	if o.next != nil {
+		o.next.prev = o.prev
+	} else {
+		q.tail = o.prev
+	}
+	o.in, o.prev, o.next = nil, nil, nil
+	q.n--
+}
+
+func (q *ops) pop() *op {
+	o := q.head
+	if o != nil {
+		q.remove(o)
+	}
+	return o
+}
+
+func (d *Device) newOp(kind opKind) *op {
+	o := d.freeOps.pop()
+	if o == nil {
+		o = new(op)
+	}
+	o.kind = kind
+	o.cmd.Owner = o
+	return o
+}
+
+func (d *Device) freeOp(o *op) {
+	if o.in != nil {
+		panic("mpath: a command is freed while it is in a queue")
+	}
+	*o = op{}
+	d.freeOps.push(o)
+}
+
+// opOf is the command that sends w: its owner's, or a new one for a copy.
+func (d *Device) opOf(w *barrier.Write) *op {
+	if w.Owner != nil {
+		return w.Owner.(*op)
+	}
+	o := d.newOp(opWrite)
+	o.w = w
+	return o
+}

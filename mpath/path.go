@@ -1,0 +1,56 @@
+package mpath
+
+import (
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// A Path is a session to the logical unit: one I_T nexus. It lives once: when it has
+// failed it stays dead and is replaced by a new one.
+type Path interface {
+	// Submit sends a command. It never completes within the call. A command for a
+	// dead path is handed back as not sent.
+	Submit(now time.Duration, c *scsi.Command)
+
+	// Completed returns the next command that has ended, nil if there is none.
+	Completed() *scsi.Command
+
+	// Up reports whether commands may be submitted.
+	Up() bool
+
+	// Err is why the path is dead, nil while it lives. Once it is not nil, every
+	// command is handed back by Completed. An error with a method
+	// Permanent() bool that returns true says that trying again cannot help.
+	Err() error
+
+	// Nexus is valid once the path was up, also after its death.
+	Nexus() scsi.Nexus
+
+	// LastSent is when the transport last took a byte.
+	LastSent() time.Duration
+
+	// Logout ends the session in order; then Err is scsi.ErrLoggedOut.
+	Logout(now time.Duration)
+
+	// Kill ends it at once.
+	Kill(now time.Duration, cause error)
+
+	// Tick lets due timers act; Deadline is when the next one is.
+	Tick(now time.Duration)
+	Deadline() time.Duration
+}
+
+// A Connector opens sessions.
+type Connector interface {
+	// Open starts a session with the identity (ISID) of slot, through the portals
+	// of slot via, which is slot itself but for a session that only fences. It
+	// returns at once; the path becomes up or dead later.
+	Open(now time.Duration, slot, via int) Path
+}
+
+// permanent reports whether err says that trying again cannot help.
+func permanent(err error) bool {
+	p, ok := err.(interface{ Permanent() bool })
+	return ok && p.Permanent()
+}

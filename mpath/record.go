@@ -1,0 +1,68 @@
+package mpath
+
+import "braid/iscsi/scsi"
+
+// record is what the state file is to say of a slot: a nexus that stands there may have
+// been sent writes, and must be fenced by whoever comes after a crash.
+type record struct {
+	inUse     bool
+	nexus     scsi.Nexus // the last one
+	version   uint64     // of the state in which it stands
+	fenceOnly bool
+}
+
+// persistence counts the versions of the state and those that are written down.
+type persistence struct {
+	on               bool
+	version, written uint64
+}
+
+// A SlotState is one slot's line in the state file.
+type SlotState struct {
+	Index int
+	InUse bool
+	Nexus scsi.Nexus
+}
+
+// Record makes the device wait, before the first command of a session, until the state
+// that names it was written down: its owner reads State and tells Recorded.
+func (d *Device) Record() { d.persist.on = true }
+
+// State is what must be written down, and its version.
+func (d *Device) State() (version uint64, slots []SlotState) {
+	for _, s := range d.slots {
+		slots = append(slots, SlotState{Index: s.index, InUse: s.rec.inUse, Nexus: s.rec.nexus})
+	}
+	return d.persist.version, slots
+}
+
+// StateVersion changes when State has to be written down again.
+func (d *Device) StateVersion() uint64 { return d.persist.version }
+
+// Recorded says that a version of the state is on stable storage.
+func (d *Device) Recorded(version uint64) {
+	d.persist.written = max(d.persist.written, version)
+}
+
+// record puts a nexus into the state.
+func (d *Device) record(s *slot, n scsi.Nexus) {
+	changed := !s.rec.inUse || n.TPGT != s.rec.nexus.TPGT ||
+		n.Time2Wait != s.rec.nexus.Time2Wait || n.Time2Retain != s.rec.nexus.Time2Retain
+	s.rec.inUse, s.rec.nexus = true, n
+	if changed {
+		d.persist.version++
+		s.rec.version = d.persist.version
+	}
+}
+
+func (d *Device) recorded(s *slot) bool {
+	return !d.persist.on || s.rec.version <= d.persist.written
+}
+
+// erase takes a slot out of the state: its session was logged out.
+func (d *Device) erase(s *slot) {
+	if s.rec.inUse {
+		s.rec.inUse = false
+		d.persist.version++
+	}
+}

@@ -1,0 +1,278 @@
+package mpath
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// slotState is where a slot stands.
+//
+//	down -> opening -> recording -> probing -> proving -> active
+//	  ^        |           |           |          |         |
+//	  +--------+-----------+-----------+----------+---------+  the session died
+//	opening -> fencing -> leaving -> down: a session that only fences
+type slotState uint8
+
+const (
+	down      slotState = iota // no session; the next one is opened in time
+	opening                    // a session is being set up
+	recording                  // it is up, and is being written down
+	probing                    // the LUN behind it is being verified
+	proving                    // verified; its siblings must show that they live
+	active                     // carries I/O
+	fencing                    // it is only there to end its predecessor's tasks
+	leaving                    // it logs out
+	closed                     // nothing more happens here
+)
+
+// A slot is the place of a path. Sessions in it come and go; each has the slot's ISID.
+type slot struct {
+	index int
+	name  string
+	state slotState
+	path  Path
+	via   int // slot whose portals the session uses
+	probe *probe
+
+	out      ops // commands on the session, in the order in which they were sent
+	bytes    uint64
+	serial   uint64
+	syncDone *op // a SYNC that was answered before an older command
+
+	busySince time.Duration // of a SYNC; never if it was not refused as BUSY
+
+	inLedger bool          // the ledger counts the session as alive
+	proven   time.Duration // a command sent then, or later, was answered
+	lostAt   time.Duration
+	retryAt  time.Duration
+	failures int // sessions in a row that did not become active
+	lastErr  error
+	final    bool // the peer's answer was final
+	once     bool // it was active in this process
+
+	fence fence
+	rec   record
+	stats PathCounters
+}
+
+func newSlot(now time.Duration, i int, cfg *Config) *slot {
+	c := cfg.Slots[i]
+	s := &slot{index: i, name: c.Name, via: i, retryAt: now, proven: -1, busySince: never}
+	s.fence = newFence(now, c.Lost, cfg)
+	s.rec.fenceOnly = c.FenceOnly
+	s.rec.inUse = c.Lost != nil
+	if c.Lost != nil {
+		s.rec.nexus = scsi.Nexus{
+			TPGT: c.Lost.TPGT, Time2Wait: c.Lost.Time2Wait, Time2Retain: c.Lost.Time2Retain,
+		}
+	}
+	return s
+}
+
+// stepSlot lets a slot go on as far as it can.
+func (d *Device) stepSlot(s *slot) {
+	if s.path != nil {
+		if s.path.Deadline() <= d.now {
+			s.path.Tick(d.now)
+		}
+		if s.path.Err() != nil {
+			d.lose(s)
+		} else if d.collect(s); s.path.Err() != nil {
+			d.lose(s)
+		}
+	}
+	d.stepFence(s)
+	switch s.state {
+	case down:
+		if d.now >= s.retryAt && d.stopping == nil {
+			d.openSession(s)
+		}
+	case opening:
+		if s.path.Up() {
+			d.sessionUp(s)
+		}
+	case recording:
+		if d.recorded(s) {
+			d.startProbe(s, probeSteps)
+		}
+	case probing, fencing:
+		d.stepProbe(s)
+	case proving:
+		if d.siblingsProven(s) {
+			d.activate(s)
+		}
+	}
+}
+
+func (s *slot) deadline() time.Duration {
+	next := s.fence.deadline()
+	if s.path != nil {
+		next = min(next, s.path.Deadline())
+	}
+	switch {
+	case s.state == down:
+		next = min(next, s.retryAt)
+	case s.probe != nil && s.probe.wait > 0:
+		next = min(next, s.probe.wait)
+	}
+	return next
+}
+
+func (d *Device) openSession(s *slot) {
+	if s.rec.fenceOnly && !s.fence.needed {
+		s.state = closed
+		return
+	}
+	s.state = opening
+	s.path = d.open.Open(d.now, s.index, s.via)
+}
+
+// sessionUp looks at what a new session is good for.
+func (d *Device) sessionUp(s *slot) {
+	n := s.path.Nexus()
+	d.reinstated(s, n)
+	if s.via != s.index || s.rec.fenceOnly {
+		s.state = fencing
+		s.probe = &probe{steps: fenceSteps}
+		return
+	}
+	d.record(s, n)
+	s.state = recording
+}
+
+// activate lets a verified path carry I/O.
+func (d *Device) activate(s *slot) {
+	s.state = active
+	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
+	s.probe = nil
+	if !s.inLedger {
+		s.inLedger = true
+		d.ledger.Up(s.index)
+		d.rounds.Step()
+	}
+	d.noPathSince = never
+	d.ready = true
+	d.moved = true
+	d.log(slog.LevelInfo, "path active", "path", s.name)
+}
+
+// lose buries a dead session: its commands come back, what they mean is told to the
+// ledger, and the next session is planned.
+func (d *Device) lose(s *slot) {
+	err := s.path.Err()
+	was := s.state
+	s.state = down // nothing may be sent here while its commands come back
+	d.collect(s)
+	if s.out.n > 0 {
+		panic("mpath: a dead path did not hand back its commands")
+	}
+	if s.syncDone != nil {
+		d.freeOp(s.syncDone)
+		s.syncDone = nil
+	}
+	if s.inLedger {
+		s.inLedger = false
+		d.ledger.Lost(s.index)
+		d.rounds.Step()
+	}
+	s.fence.lastSent = s.path.LastSent()
+	s.path, s.probe = nil, nil
+	s.lostAt = d.now
+	d.moved = true
+	clean := errors.Is(err, scsi.ErrLoggedOut)
+	if was == leaving {
+		d.left(s, clean)
+		return
+	}
+	s.lastErr = err
+	if was == active {
+		s.stats.Failovers++
+		d.checkSiblings()
+	}
+	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)
+	s.failures++
+	d.needFence(s)
+	d.plan(s, permanent(err))
+	d.countPaths()
+}
+
+// left is the end of a session that was asked to log out.
+func (d *Device) left(s *slot, clean bool) {
+	if d.stopping != nil {
+		s.state = closed
+		if clean {
+			d.erase(s)
+		}
+		return
+	}
+	if s.rec.fenceOnly && !s.fence.needed {
+		s.state = closed
+		d.erase(s)
+		return
+	}
+	s.via, s.retryAt = s.index, d.now+d.backoff(s)
+}
+
+// plan says when, and through whose portals, the next session is opened. A lost session
+// that may still execute writes is reinstated through a sibling's portal of the same
+// portal group where there is one, because its own may be what failed.
+func (d *Device) plan(s *slot, final bool) {
+	s.final = final
+	if final && !d.ready && d.allFinal() {
+		d.fatal = s.lastErr
+	}
+	earliest := s.lostAt + s.rec.nexus.Time2Wait
+	sibling := d.fenceSibling(s)
+	if s.fence.needed && sibling >= 0 && s.via == s.index {
+		s.via, s.retryAt = sibling, earliest
+		return
+	}
+	s.via = s.index
+	pause := d.backoff(s)
+	if final {
+		pause = d.cfg.RetryMax
+	}
+	s.retryAt = max(d.now+pause, earliest)
+}
+
+// backoff draws the pause before the next session: exponential, with full jitter.
+func (d *Device) backoff(s *slot) time.Duration {
+	limit := d.cfg.RetryMax
+	if n := max(s.failures-1, 0); n < 16 {
+		limit = min(limit, d.cfg.RetryMin<<n)
+	}
+	return time.Duration(d.cfg.Rand.Int64N(int64(limit) + 1))
+}
+
+// allFinal reports whether every slot met an answer that trying again cannot change.
+func (d *Device) allFinal() bool {
+	for _, s := range d.slots {
+		if !s.final && !s.rec.fenceOnly {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Device) anyActive() bool {
+	for _, s := range d.slots {
+		if s.state == active {
+			return true
+		}
+	}
+	return false
+}
+
+// countPaths notes when the last path went.
+func (d *Device) countPaths() {
+	if d.noPathSince == never && !d.anyActive() {
+		d.noPathSince = d.now
+		d.lostTogether()
+		if d.stopping == nil {
+			d.log(slog.LevelError, "no path left; I/O waits")
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package mpath
+
+import "time"
+
+// Counters are totals since the device was made.
+type Counters struct {
+	Flushes struct {
+		Requested, Rounds, Failed uint64
+		Time                      time.Duration // waited for, summed
+	}
+	Fences      struct{ Reinstate, Wait, None uint64 }
+	CacheLosses uint64 // that a target told of
+	Replays     uint64 // copies written again
+	ReplayBytes uint64
+}
+
+// PathCounters are totals of one path, over all its sessions.
+type PathCounters struct {
+	Reads, Writes, ReadBytes, WriteBytes uint64
+	Retries, Failovers, Syncs            uint64
+	// ServiceTime is a moving average of the time from sending to answer.
+	ServiceTime time.Duration
+}
+
+func (c *PathCounters) serve(t time.Duration) {
+	if c.ServiceTime == 0 {
+		c.ServiceTime = t
+	}
+	c.ServiceTime += (t - c.ServiceTime) / 8
+}
+
+// A PathStatus describes a path as it is now.
+type PathStatus struct {
+	Index    int
+	State    string // active, fencing, recovering or faulty
+	Path     Path   // nil while there is no session
+	InFlight int
+	LastErr  error
+	Counters PathCounters
+	Removed  bool // left by a former process and not one of the device's paths
+}
+
+// A Status describes the device as it is now.
+type Status struct {
+	State         string // striped, draining, queueing or failed
+	Paths         []PathStatus
+	Counters      Counters
+	Unstable      uint64 // bytes acknowledged and not known to be stable, as far as copies are kept
+	Retained      uint64 // bytes of memory that copies take or have reserved
+	Doubtful      int    // writes that a lost session may yet execute
+	NoPathFor     time.Duration
+	InFlight      int
+	FlushingSlots uint64
+}
+
+// Status describes the device. It is made for people, a few times a second at most.
+func (d *Device) Status(now time.Duration) Status {
+	st := Status{
+		State: "striped", Counters: d.stats, Unstable: d.ledger.Unstable(),
+		Retained: d.ledger.Used(), Doubtful: d.ledger.Doubtful(-1), InFlight: d.inFlight,
+	}
+	st.Counters.Flushes.Rounds = d.rounds.Rounds()
+	st.Counters.Replays, st.Counters.ReplayBytes = d.ledger.Replayed()
+	switch {
+	case d.noPathSince != never && (d.cfg.NoPath == Forever || now < d.noPathSince+d.cfg.NoPath):
+		st.State, st.NoPathFor = "queueing", now-d.noPathSince
+	case d.noPathSince != never:
+		st.State, st.NoPathFor = "failed", now-d.noPathSince
+	case d.rounds.Draining():
+		st.State = "draining"
+	}
+	for _, s := range d.slots {
+		st.Paths = append(st.Paths, PathStatus{
+			Index: s.index, State: s.stateName(), Path: s.path, InFlight: s.out.n,
+			LastErr: s.lastErr, Counters: s.stats, Removed: s.rec.fenceOnly,
+		})
+	}
+	return st
+}
+
+// stateName is the slot's state in the words that people know from multipath.
+func (s *slot) stateName() string {
+	switch {
+	case s.state == active:
+		return "active"
+	case s.fence.needed:
+		return "fencing"
+	case s.state == down || s.state == closed:
+		return "faulty"
+	}
+	return "recovering"
+}

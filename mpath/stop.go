@@ -1,0 +1,103 @@
+package mpath
+
+import (
+	"log/slog"
+	"time"
+
+	"braid/barrier"
+)
+
+// stopping is the orderly end of a device: what is in flight is answered, a flush makes
+// it stable, every session logs out.
+type stopping struct {
+	until   time.Duration
+	failAt  time.Duration // when what waits for a path is given up
+	flush   *flush
+	req     Request
+	flushed bool
+	logout  bool
+}
+
+func (s *stopping) deadline() time.Duration { return min(s.failAt, s.until) }
+
+// Stop begins the orderly end: new requests are refused with ESHUTDOWN. It takes no
+// longer than grace; Stopped tells when it is over.
+func (d *Device) Stop(now, grace time.Duration) {
+	if d.stopping == nil {
+		d.stopping = &stopping{until: now + grace, failAt: now + grace*6/10}
+	}
+}
+
+// Stopped reports whether every session has ended, or time is up.
+func (d *Device) Stopped() bool {
+	if d.stopping == nil {
+		return false
+	}
+	if d.now >= d.stopping.until {
+		return true
+	}
+	return d.stopping.logout && d.allClosed()
+}
+
+func (d *Device) allClosed() bool {
+	for _, s := range d.slots {
+		if s.path != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (d *Device) stepStop() {
+	s := d.stopping
+	if s == nil || s.logout {
+		return
+	}
+	if d.now >= s.failAt {
+		s.failAt = never
+		if !d.anyActive() || d.inFlight > 0 {
+			d.log(slog.LevelError, "stopping with I/O that waits for a path", "requests", d.inFlight)
+			d.failWaiting(ESHUTDOWN, errStopping)
+			s.flushed = true
+		}
+	}
+	if !s.flushed && s.flush == nil && d.inFlight == 0 {
+		s.flush = d.newFlush(&s.req, barrier.All)
+		s.req.Op = Flush
+		d.inFlight++
+		d.rounds.Flush(&s.flush.Flush)
+		d.stepFlush()
+	}
+	d.takeStopFlush(s)
+	if s.flushed && d.inFlight == 0 {
+		s.logout = true
+		for _, slot := range d.slots {
+			d.leave(slot)
+		}
+	}
+}
+
+// takeStopFlush sees whether the last flush is done; it is not a client's.
+func (d *Device) takeStopFlush(s *stopping) {
+	if d.done.head != &s.req {
+		return
+	}
+	d.done.pop()
+	s.flushed = true
+	if s.req.Err != OK {
+		d.log(slog.LevelError, "the last flush failed", "error", s.req.Reason)
+	}
+}
+
+// leave logs a slot's session out.
+func (d *Device) leave(s *slot) {
+	switch {
+	case s.path == nil:
+		s.state = closed
+	case s.path.Up():
+		s.state = leaving
+		s.path.Logout(d.now)
+	default:
+		s.path.Kill(d.now, errStopping)
+	}
+}

@@ -1,0 +1,129 @@
+package mpath
+
+import (
+	"log/slog"
+
+	"braid/iscsi/scsi"
+)
+
+// fenceSteps are what a session does that only fences: with the unit attentions of the
+// new nexus out of the way, its SYNCHRONIZE CACHE makes stable what its predecessor
+// wrote.
+var fenceSteps = []probeStep{
+	{"TEST UNIT READY", func(*probe) ([16]byte, int) { return scsi.TestUnitReady(), 0 }, nil, false},
+	{"SYNCHRONIZE CACHE", func(*probe) ([16]byte, int) { return scsi.SynchronizeCache16(0, 0), 0 }, nil, true},
+}
+
+func (d *Device) startProbe(s *slot, steps []probeStep) {
+	s.state = probing
+	s.probe = &probe{steps: steps}
+	d.stepProbe(s)
+}
+
+// stepProbe sends the next command of a probe, or ends it.
+func (d *Device) stepProbe(s *slot) {
+	p := s.probe
+	if p == nil || p.busy || d.now < p.wait {
+		return
+	}
+	p.wait = 0
+	o := d.newOp(opProbe)
+	if p.next(&o.cmd) {
+		p.busy = true
+		d.submit(s, o)
+		return
+	}
+	d.freeOp(o)
+	if s.state == fencing {
+		d.fenced(s)
+		return
+	}
+	d.verified(s)
+}
+
+// probed takes the answer to a probe's command.
+func (d *Device) probed(s *slot, o *op) {
+	p := s.probe
+	if p == nil || s.path == nil || s.path.Err() != nil {
+		d.freeOp(o)
+		return
+	}
+	p.busy = false
+	err := p.answer(d.now, &o.cmd)
+	d.freeOp(o)
+	if err != nil {
+		d.refusePath(s, err)
+		return
+	}
+	d.stepProbe(s)
+}
+
+// fenced ends a session that was made only to fence. If it synced, what its predecessor
+// wrote is stable.
+func (d *Device) fenced(s *slot) {
+	if s.probe.left == 0 && s.fence.settleBy != never {
+		d.ledger.Settled(s.index)
+		d.rounds.Step()
+	}
+	s.probe = nil
+	s.state = leaving
+	s.path.Logout(d.now)
+}
+
+// verified compares what a path leads to with what the device is.
+func (d *Device) verified(s *slot) {
+	found := &s.probe.lun
+	if !d.known {
+		d.lun, d.known = *found, true
+		d.log(slog.LevelInfo, "LUN found", "identity", found.Identity, "vendor", found.Vendor,
+			"product", found.Product, "bytes", found.Bytes(), "block_size", found.BlockSize,
+			"write_cache", found.WriteCache, "fua", found.FUA)
+	} else if len(d.slots) > 1 || d.lun.Identity != "" {
+		if err := d.lun.same(found); err != nil {
+			d.refusePath(s, err)
+			return
+		}
+		d.adopt(s, found)
+	}
+	if !d.siblingsProven(s) {
+		s.state = proving
+		return
+	}
+	d.activate(s)
+}
+
+// adopt takes over what may change in the life of a LUN.
+func (d *Device) adopt(s *slot, found *LUN) {
+	if found.WriteCache != d.lun.WriteCache {
+		for _, o := range d.slots {
+			if o.inLedger {
+				d.ledger.Changed(o.index)
+			}
+		}
+	}
+	d.lun.WriteCache = found.WriteCache
+	d.lun.FUA = d.lun.FUA && found.FUA
+	if found.WriteProtected != d.lun.WriteProtected {
+		d.log(slog.LevelWarn, "write protection changed", "path", s.name, "on", found.WriteProtected)
+		d.lun.WriteProtected = found.WriteProtected
+	}
+}
+
+// refusePath ends a session whose LUN cannot be used. Before the device was used, a
+// path that leads elsewhere is a mistake that somebody should hear of at once.
+func (d *Device) refusePath(s *slot, err error) {
+	d.log(slog.LevelError, "path refused", "path", s.name, "error", err)
+	if permanent(err) && d.known && !d.used && !s.once && d.fatal == nil && s.probe != nil {
+		d.fatal = err
+	}
+	s.path.Kill(d.now, err)
+}
+
+// reverify looks again at what a path leads to, after the target told of a change. It
+// carries no new commands meanwhile.
+func (d *Device) reverify(s *slot) {
+	if s.state == active {
+		d.startProbe(s, probeSteps)
+		d.countPaths()
+	}
+}
