@@ -243,7 +243,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	w.c.Closed(handshakeTimeout, w.c.Err())
 	checkEmpty(t, s, pool)
 
-	w = ready(t, s, false)
+	ready(t, s, false)
 	if d := s.Deadline(); d < time.Hour*10000 {
 		t.Errorf("an idle client has the deadline %v", d)
 	}

@@ -194,7 +194,9 @@ func (w *wire) take() []byte {
 }
 
 // newTestServer serves a device of 4 MiB, without room for doubt.
-func newTestServer(tb testing.TB, edit func(*ServerConfig, *memDevice)) (*Server, *memDevice, *testPool) {
+func newTestServer(
+	tb testing.TB, edit func(*ServerConfig, *memDevice),
+) (*Server, *memDevice, *testPool) {
 	d, p := newMemDevice(4<<20), newTestPool(tb)
 	cfg := ServerConfig{Name: "disk", Description: "a test", Device: d, Pool: p}
 	if edit != nil {
