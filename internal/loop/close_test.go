@@ -112,6 +112,33 @@ func TestOrderlyCloseOfDeadPeer(t *testing.T) {
 	})
 }
 
+// Close between a failed write and the reads that follow it: there is nobody to
+// wait for.
+func TestOrderlyCloseAfterWriteError(t *testing.T) {
+	for _, left := range []string{"", "more"} {
+		r := newRig(t, Config{CloseTimeout: patience})
+		p := newPeer()
+		p.pause = true
+		conn := r.pair(p)
+		p.onRecv = func(int) { p.out = []byte(left); p.sock.Close(false) }
+		r.do(func() {
+			conn.Write([]byte("reason"))
+			conn.Close()
+			p.pause = false
+			p.out = []byte("too late")
+			p.sock.Kick()
+			r.l.flush()
+		})
+		r.wait(p.done)
+		r.until("descriptor closed", func() bool { return r.l.conns == 0 })
+		r.do(func() {
+			if len(p.closed) != 0 || len(p.flushed) != 1 || p.flushed[0] != (left == "") {
+				t.Errorf("closed %v, flushed %v", p.closed, p.flushed)
+			}
+		})
+	}
+}
+
 // Reset after an orderly Close that is under way wins.
 func TestResetDuringOrderlyClose(t *testing.T) {
 	r := newRig(t, Config{CloseTimeout: patience})
@@ -156,8 +183,11 @@ func TestCloseInCallbacks(t *testing.T) {
 				})
 				conn.Write([]byte("in"))
 				otherConn.Write([]byte("in"))
-				conn.Close()
+				if name == "Closed" {
+					conn.Close()
+				}
 				r.until("called", func() bool { return called > 0 })
+				conn.Close()
 				otherConn.Close()
 				r.until("all closed", func() bool { return r.l.conns == 0 })
 				r.do(func() {

@@ -117,7 +117,7 @@ func (c *conn) event(ev uint32) {
 		}
 		return
 	}
-	if ev&unix.EPOLLOUT != 0 && c.blocked {
+	if ev&(unix.EPOLLOUT|hangup) != 0 && c.blocked {
 		c.blocked = false
 		c.pushKicked()
 	}
@@ -166,6 +166,9 @@ func (c *conn) Close(reset bool) {
 		c.setTimer(c.loop.Now() + c.loop.cfg.CloseTimeout)
 		c.pushKicked()
 		c.wantless = false // from now on bytes are read away
+		if c.hup&hangup != 0 {
+			c.blocked = false // no room will be told of; the write tells that all is over
+		}
 		if c.readable {
 			c.queue()
 		}

@@ -181,6 +181,7 @@ func (l *Loop) rounds(d Driver) error {
 			return err
 		}
 		l.flush()
+		l.abandon() // what a Flushed may have begun
 	}
 	return nil
 }
