@@ -1,0 +1,131 @@
+package target
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"braid/iscsi/pdu"
+)
+
+// handleFull handles a PDU of full feature phase.
+func (c *Conn) handleFull(now time.Duration, p *pdu.PDU) {
+	h := p.Header
+	op := h.Opcode()
+	if p.DataDigestError && op != pdu.OpDataOut {
+		// What was lost cannot be asked for again at error recovery level 0.
+		c.reject(h, pdu.RejectDataDigest)
+		c.protocolError(now, "data digest error in "+op.String())
+		return
+	}
+	if c.session.discovery && op != pdu.OpTextRequest && op != pdu.OpLogoutRequest &&
+		op != pdu.OpNopOut {
+		c.reject(h, pdu.RejectProtocolError)
+		return
+	}
+	switch op {
+	case pdu.OpSCSICommand:
+		c.handleCommand(now, p)
+	case pdu.OpDataOut:
+		c.handleDataOut(now, p)
+	case pdu.OpSNACK:
+		c.reject(h, pdu.RejectSNACK)
+	case pdu.OpNopOut, pdu.OpTaskRequest, pdu.OpTextRequest, pdu.OpLogoutRequest:
+		c.inOrder(now, h, p.Data)
+	case pdu.OpLoginRequest:
+		c.reject(h, pdu.RejectProtocolError)
+		c.protocolError(now, "Login Request in full feature phase")
+	default:
+		c.reject(h, pdu.RejectCommandNotSupported)
+	}
+}
+
+// inOrder dispatches a request other than a SCSI command when its turn has come.
+func (c *Conn) inOrder(now time.Duration, h *pdu.Header, data []byte) {
+	s := c.session
+	if h.Immediate() {
+		c.dispatch(now, h, data)
+		return
+	}
+	cmdSN := h.CmdSN()
+	switch s.order(cmdSN) {
+	case orderNow:
+		s.expCmdSN++
+		s.window()
+		c.dispatch(now, h, data)
+		s.deliverEarly(now)
+	case orderEarly:
+		e := early{kind: earlyPDU, conn: c, header: *h, n: len(data)}
+		if len(data) > 0 {
+			e.data = c.t.pool.must(len(data))
+			copy(e.data.b, data)
+		}
+		s.early.put(cmdSN, e)
+	}
+}
+
+// dispatch handles a request whose turn has come. data is good for the call.
+func (c *Conn) dispatch(now time.Duration, h *pdu.Header, data []byte) {
+	var err error
+	switch h.Opcode() {
+	case pdu.OpNopOut:
+		err = c.handleNop(h, data)
+	case pdu.OpTaskRequest:
+		err = c.handleTask(now, h)
+	case pdu.OpTextRequest:
+		err = c.handleText(h, data)
+	case pdu.OpLogoutRequest:
+		err = c.handleLogout(now, h)
+	}
+	if err != nil {
+		c.refuse(h, err)
+	}
+}
+
+// refuse rejects a PDU that could not be parsed.
+func (c *Conn) refuse(h *pdu.Header, err error) {
+	reason := pdu.RejectProtocolError
+	var p *pdu.ProtocolError
+	if errors.As(err, &p) {
+		reason = p.Reason
+	}
+	c.t.cfg.Log(slog.LevelWarn, "request rejected", "initiator", c.initiator(), "error", err)
+	c.reject(h, reason)
+}
+
+// reject answers a PDU with Reject (RFC 7143 section 11.17).
+func (c *Conn) reject(h *pdu.Header, reason pdu.RejectReason) {
+	b := c.t.pool.must(pdu.HeaderLen)
+	n := copy(b.b, h[:])
+	r := pdu.Reject{Reason: reason, DataLen: n}
+	r.StatSN, r.ExpCmdSN, r.MaxCmdSN = c.status()
+	var out pdu.Header
+	r.Marshal(&out)
+	c.push(&out, b.b[:n], nil, nil, b)
+}
+
+// protocolError ends the connection after what is queued has been sent, so that
+// the peer may learn why. Its session ends with it.
+func (c *Conn) protocolError(now time.Duration, what string) {
+	c.t.cfg.Log(slog.LevelWarn, "protocol error", "initiator", c.initiator(), "error", what)
+	s := c.session
+	c.t.leave(c)
+	c.finish(now)
+	if s != nil {
+		s.end(now, endLost)
+	}
+}
+
+func (c *Conn) initiator() string {
+	if c.session == nil {
+		return ""
+	}
+	return c.session.key.initiator
+}
+
+// status gives the numbers of a response that carries status, and counts StatSN.
+func (c *Conn) status() (statSN, expCmdSN, maxCmdSN uint32) {
+	statSN = c.statSN
+	c.statSN++
+	return statSN, c.session.expCmdSN, c.session.maxCmdSN
+}

@@ -1,0 +1,55 @@
+package target
+
+import (
+	"time"
+
+	"braid/iscsi/pdu"
+)
+
+// handleLogout ends a session or one of its connections (RFC 7143 section
+// 11.14).
+func (c *Conn) handleLogout(now time.Duration, h *pdu.Header) error {
+	r, err := pdu.ParseLogoutRequest(h)
+	if err != nil {
+		return err
+	}
+	s := c.session
+	switch r.Reason {
+	case pdu.LogoutCloseSession:
+		c.sendLogout(&r, pdu.LogoutSuccess)
+		s.end(now, endLogout)
+	case pdu.LogoutCloseConnection:
+		var o *Conn
+		for _, x := range s.conns {
+			if x.cid == r.CID {
+				o = x
+			}
+		}
+		switch {
+		case o == nil:
+			c.sendLogout(&r, pdu.LogoutCIDNotFound)
+		case len(s.conns) == 1:
+			c.sendLogout(&r, pdu.LogoutSuccess)
+			s.end(now, endLogout)
+		default:
+			c.sendLogout(&r, pdu.LogoutSuccess)
+			s.dropConn(now, o)
+			o.finish(now)
+		}
+	default:
+		c.sendLogout(&r, pdu.LogoutRecoveryNotSupported)
+	}
+	return nil
+}
+
+func (c *Conn) sendLogout(r *pdu.LogoutRequest, response uint8) {
+	p := &c.session.params
+	out := pdu.LogoutResponse{
+		Response: response, ITT: r.ITT,
+		Time2Wait: uint16(p.DefaultTime2Wait), Time2Retain: uint16(p.DefaultTime2Retain),
+	}
+	out.StatSN, out.ExpCmdSN, out.MaxCmdSN = c.status()
+	var h pdu.Header
+	out.Marshal(&h)
+	c.push(&h, nil, nil, nil, nil)
+}

@@ -1,0 +1,91 @@
+package target
+
+import (
+	"slices"
+	"time"
+)
+
+// player plays a script.
+type player struct {
+	start  time.Duration
+	events []event // by time, relative to start
+}
+
+// Play starts a script, in place of one that is playing.
+func (t *Target) Play(now time.Duration, s *Script) {
+	t.script = player{start: now, events: slices.Clone(s.events)}
+}
+
+func (p *player) deadline() time.Duration {
+	if len(p.events) == 0 {
+		return Never
+	}
+	return p.start + p.events[0].at
+}
+
+// run does what is due.
+func (p *player) run(t *Target, now time.Duration) {
+	for p.deadline() <= now {
+		e := p.events[0]
+		p.events = p.events[1:]
+		t.apply(now, &e.fault)
+		if e.lasts > 0 {
+			end := event{at: e.at + e.lasts, fault: e.fault}
+			end.fault.off = true
+			p.insert(end)
+		}
+		if e.every > 0 {
+			e.at += e.every
+			p.insert(e)
+		}
+	}
+}
+
+func (p *player) insert(e event) {
+	i, _ := slices.BinarySearchFunc(p.events, e, func(a, b event) int {
+		if a.at <= b.at {
+			return -1 // behind those of the same time
+		}
+		return 1
+	})
+	p.events = slices.Insert(p.events, i, e)
+}
+
+// apply does one fault.
+func (t *Target) apply(now time.Duration, f *fault) {
+	each := func(do func(portal int)) {
+		for i := range t.portals {
+			if f.portal < 0 || f.portal == i {
+				do(i)
+			}
+		}
+	}
+	switch f.name {
+	case "cut":
+		each(func(i int) { t.Cut(now, i, !f.off) })
+	case "blackhole":
+		each(func(i int) { t.Blackhole(now, i, !f.off) })
+	case "stall":
+		each(func(i int) { t.Stall(i, !f.off) })
+	case "delay":
+		from, to := f.min, f.max
+		if f.off {
+			from, to = 0, 0
+		}
+		each(func(i int) { t.Delay(i, from, to) })
+	case "execute-late":
+		t.ExecuteLate(!f.off, f.min, f.max)
+	case "no-abort":
+		t.NoAbort(!f.off)
+	case "full":
+		t.RefuseLogins(f.count, f.resource)
+	case "lose-cache":
+		choose := t.ByChance
+		if !f.some {
+			choose = nil
+		}
+		t.LoseCache(choose)
+	case "restart":
+		t.Restart(now, f.restart)
+	}
+}

@@ -1,0 +1,215 @@
+package target
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Volatility says which writes a SYNCHRONIZE CACHE makes stable.
+type Volatility uint8
+
+// Kinds of volatility.
+const (
+	PerLUN   Volatility = iota // every write to the logical unit, as SBC has it
+	PerNexus                   // only writes that came over the same nexus
+)
+
+// Volatile is RAM behind a volatile write cache that can be lost.
+//
+// There is one live image, which every nexus reads, and for each block that was
+// written but not flushed a list of what it may fall back to: its stable content
+// and, in the order of the writes, the last content that each nexus put there.
+// The newest is the live one. A flush by a nexus makes its own last content the
+// stable one; contents older than that are gone for good, and newer ones, by
+// other nexuses, stay unstable. So if A and then B wrote a block, a flush by A
+// makes A's data stable under B's; a flush by B makes B's stable, and a later
+// flush by A brings nothing back.
+type Volatile struct {
+	ram   *RAM
+	bs    uint64
+	per   Volatility
+	dirty map[uint64]*dirtyBlock
+	free  [][]byte
+	spare []*dirtyBlock
+	order []uint64
+}
+
+type dirtyBlock struct {
+	stable   []byte
+	versions []version // in the order of writing; at most one of a nexus
+}
+
+type version struct {
+	nexus uint32
+	data  []byte // nil for the newest, whose data is the live image's
+}
+
+// NewVolatile returns a cache over ram that is lost in blocks of blockSize bytes.
+func NewVolatile(ram *RAM, blockSize int, per Volatility) (*Volatile, error) {
+	if blockSize < 512 || blockSize > minPageSize || blockSize&(blockSize-1) != 0 {
+		return nil, fmt.Errorf("target: block size %d is no power of two from 512 to %d",
+			blockSize, minPageSize)
+	}
+	return &Volatile{
+		ram:   ram,
+		bs:    uint64(blockSize),
+		per:   per,
+		dirty: make(map[uint64]*dirtyBlock),
+	}, nil
+}
+
+// Size is the capacity in bytes.
+func (v *Volatile) Size() uint64 { return v.ram.Size() }
+
+// Unstable is how many blocks have unstable content.
+func (v *Volatile) Unstable() int { return len(v.dirty) }
+
+// ReadStable fills dst with what block lba would fall back to.
+func (v *Volatile) ReadStable(dst []byte, lba uint64) {
+	if d := v.dirty[lba]; d != nil {
+		copy(dst, d.stable)
+		return
+	}
+	v.ram.read(dst[:v.bs], lba*v.bs)
+}
+
+// Submit executes op at once. Writes and flushes are of whole blocks.
+func (v *Volatile) Submit(op *Op) bool {
+	nexus := op.Nexus
+	if v.per == PerLUN {
+		nexus = 0
+	}
+	switch op.Kind {
+	case OpFlush:
+		v.flush(op.Offset, op.Length, nexus)
+		op.Err = nil
+		return true
+	case OpWrite, OpZero:
+		n := op.Length
+		if op.Kind == OpWrite {
+			n = uint64(len(op.Data))
+		}
+		for lba := op.Offset / v.bs; lba < (op.Offset+n+v.bs-1)/v.bs; lba++ {
+			if !op.FUA {
+				v.keep(lba, nexus)
+			} else if d := v.dirty[lba]; d != nil {
+				v.settle(lba, d)
+			}
+		}
+	}
+	return v.ram.Submit(op)
+}
+
+// keep remembers what block lba holds before nexus overwrites it.
+func (v *Volatile) keep(lba uint64, nexus uint32) {
+	d := v.dirty[lba]
+	if d == nil {
+		d = v.newDirty()
+		d.stable = v.copyLive(lba)
+		d.versions = append(d.versions, version{nexus: nexus})
+		v.dirty[lba] = d
+		return
+	}
+	newest := &d.versions[len(d.versions)-1]
+	if newest.nexus == nexus {
+		return
+	}
+	newest.data = v.copyLive(lba)
+	if i := d.index(nexus); i >= 0 {
+		v.free = append(v.free, d.versions[i].data)
+		d.versions = slices.Delete(d.versions, i, i+1)
+	}
+	d.versions = append(d.versions, version{nexus: nexus})
+}
+
+// flush makes nexus's last content of each block of the range the stable one.
+// What happens to one block does not depend on another, so the order is free.
+func (v *Volatile) flush(off, length uint64, nexus uint32) {
+	first, end := off/v.bs, (off+length+v.bs-1)/v.bs
+	for lba, d := range v.dirty {
+		if lba < first || length > 0 && lba >= end {
+			continue
+		}
+		i := d.index(nexus)
+		switch {
+		case i < 0:
+		case i == len(d.versions)-1:
+			v.settle(lba, d)
+		default:
+			v.free = append(v.free, d.stable)
+			d.stable = d.versions[i].data
+			for _, older := range d.versions[:i] {
+				v.free = append(v.free, older.data)
+			}
+			d.versions = slices.Delete(d.versions, 0, i+1)
+		}
+	}
+}
+
+// Lose implements Forgetful.
+func (v *Volatile) Lose(choose func(lba uint64, versions int) int) {
+	v.order = v.order[:0]
+	for lba := range v.dirty {
+		v.order = append(v.order, lba)
+	}
+	slices.Sort(v.order)
+	for _, lba := range v.order {
+		d := v.dirty[lba]
+		switch n := choose(lba, len(d.versions)); {
+		case n <= 0:
+			v.ram.write(d.stable, lba*v.bs)
+		case n < len(d.versions):
+			v.ram.write(d.versions[n-1].data, lba*v.bs)
+		}
+		v.settle(lba, d)
+	}
+}
+
+// settle forgets all contents but the live one, which is stable then.
+func (v *Volatile) settle(lba uint64, d *dirtyBlock) {
+	v.free = append(v.free, d.stable)
+	d.stable = nil
+	for _, o := range d.versions {
+		if o.data != nil {
+			v.free = append(v.free, o.data)
+		}
+	}
+	clear(d.versions)
+	d.versions = d.versions[:0]
+	delete(v.dirty, lba)
+	v.spare = append(v.spare, d)
+}
+
+func (v *Volatile) newDirty() *dirtyBlock {
+	if n := len(v.spare); n > 0 {
+		d := v.spare[n-1]
+		v.spare = v.spare[:n-1]
+		return d
+	}
+	return &dirtyBlock{}
+}
+
+func (v *Volatile) copyLive(lba uint64) []byte {
+	var b []byte
+	if n := len(v.free); n > 0 {
+		b = v.free[n-1]
+		v.free = v.free[:n-1]
+	} else {
+		b = make([]byte, v.bs)
+	}
+	v.ram.read(b, lba*v.bs)
+	return b
+}
+
+func (d *dirtyBlock) index(nexus uint32) int {
+	for i := range d.versions {
+		if d.versions[i].nexus == nexus {
+			return i
+		}
+	}
+	return -1
+}
+
+func (v *Volatile) lend(off uint64, n int) ([]byte, *page) { return v.ram.lend(off, n) }
+
+func (v *Volatile) giveBack(p *page) { v.ram.giveBack(p) }
