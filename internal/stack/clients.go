@@ -1,0 +1,100 @@
+package stack
+
+import (
+	"time"
+
+	"braid/internal/loop"
+	"braid/mpath"
+	"braid/nbd"
+)
+
+// client is an NBD client with its socket.
+type client struct {
+	conn *nbd.Conn
+	sock loop.Socket
+}
+
+// Accept takes a new NBD client; nil turns it away. It is a loop.Acceptor.
+func (k *Stack) Accept(now time.Duration, sock loop.Socket) loop.Stream {
+	if k.server == nil {
+		return nil
+	}
+	c := k.server.Accept(now)
+	if c == nil {
+		return nil
+	}
+	k.clients = append(k.clients, client{c, sock})
+	return c
+}
+
+// tickClients sends what clients are owed and lets those go that are done.
+func (k *Stack) tickClients(now time.Duration) {
+	if k.server == nil {
+		return
+	}
+	if k.server.Deadline() <= now {
+		k.server.Tick(now)
+	}
+	kept := k.clients[:0]
+	for _, c := range k.clients {
+		switch {
+		case c.conn.State() == "closed":
+			continue
+		case c.conn.Finished():
+			c.sock.Close(c.conn.Err() != nil)
+			c.conn.Closed(now, nil)
+			continue
+		case c.conn.HasOutput(), c.conn.Resumed():
+			c.sock.Kick()
+		}
+		kept = append(kept, c)
+	}
+	clear(k.clients[len(kept):])
+	k.clients = kept
+}
+
+// device is what the NBD server sees of the stack.
+type device Stack
+
+// Info implements nbd.Device.
+func (d *device) Info() nbd.Info {
+	lun := d.dev.LUN()
+	preferred := max(lun.PhysicalBlock, 4096)
+	return nbd.Info{
+		Size: lun.Bytes(), MinBlock: lun.BlockSize, PreferredBlock: preferred,
+		ReadOnly: d.dev.ReadOnly(), Rotational: lun.Rotational,
+		Trim: lun.CanTrim(), ZeroFast: d.dev.CanZeroFast(),
+	}
+}
+
+// ops are nbd's operations in the device's words.
+var ops = [...]mpath.Op{
+	nbd.Read: mpath.Read, nbd.Write: mpath.Write, nbd.Flush: mpath.Flush,
+	nbd.Trim: mpath.Trim, nbd.WriteZeroes: mpath.WriteZeroes, nbd.Cache: mpath.Cache,
+}
+
+// Submit implements nbd.Device.
+func (d *device) Submit(now time.Duration, q *nbd.Request) {
+	k := (*Stack)(d)
+	r := k.request()
+	*r = mpath.Request{
+		Op: ops[q.Op], FUA: q.FUA, NoHole: q.NoHole, Offset: q.Offset, Length: q.Length,
+		Data: q.Data, Client: q.Conn().ID(), User: q,
+	}
+	k.dev.Submit(now, r)
+}
+
+// request takes a request from those that are over.
+func (k *Stack) request() *mpath.Request {
+	if n := len(k.freeRequests); n > 0 {
+		r := k.freeRequests[n-1]
+		k.freeRequests = k.freeRequests[:n-1]
+		return r
+	}
+	return new(mpath.Request)
+}
+
+func (k *Stack) free(r *mpath.Request) {
+	*r = mpath.Request{}
+	k.freeRequests = append(k.freeRequests, r)
+}

@@ -1,0 +1,88 @@
+package stack
+
+import (
+	"slices"
+	"time"
+
+	"braid/internal/loop"
+	"braid/iscsi"
+	"braid/mpath"
+)
+
+// session is an iSCSI session that still has something to do with the network.
+type session struct {
+	*iscsi.Session
+	links []link
+}
+
+// link is a connection with its socket.
+type link struct {
+	conn *iscsi.Conn
+	sock loop.Socket
+}
+
+// Open implements mpath.Connector.
+func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
+	cfg := k.cfg.Sessions[slot]
+	cfg.Rand, cfg.CHAPRand, cfg.Log = k.cfg.Rand, k.cfg.CHAPRand, k.cfg.Log
+	if via != slot {
+		// It only fences: one connection is enough.
+		cfg.Portals = k.cfg.Sessions[via].Portals[:1]
+	}
+	s := iscsi.New(now, cfg)
+	k.current[slot] = s
+	k.sessions = append(k.sessions, session{Session: s})
+	k.again = true
+	return s
+}
+
+// progressOfTCP tells connections that wait for a sign of life what the peer's TCP has
+// acknowledged: that is one.
+func (k *Stack) progressOfTCP(now time.Duration) {
+	for i := range k.sessions {
+		for _, l := range k.sessions[i].links {
+			if l.sock != nil && l.conn.Suspect() {
+				l.conn.Progress(now, l.sock.Unacked())
+			}
+		}
+	}
+}
+
+// reconcile makes the network do what the sessions' connections want.
+func (k *Stack) reconcile() {
+	for i := range k.sessions {
+		k.sessions[i].reconcile(k.cfg.Network)
+	}
+	k.sessions = slices.DeleteFunc(k.sessions, func(s session) bool {
+		return s.Err() != nil && len(s.links) == 0
+	})
+}
+
+func (s *session) reconcile(net loop.Network) {
+	conns := s.Conns()
+	for _, c := range conns {
+		if !slices.ContainsFunc(s.links, func(l link) bool { return l.conn == c }) {
+			s.links = append(s.links, link{conn: c})
+		}
+	}
+	s.links = slices.DeleteFunc(s.links, func(l link) bool {
+		return !slices.Contains(conns, l.conn)
+	})
+	for i := range s.links {
+		l := &s.links[i]
+		switch l.conn.Want() {
+		case iscsi.WantDial:
+			l.sock = net.Dial(l.conn.Address(), l.conn)
+			l.conn.Dialled()
+		case iscsi.WantClose, iscsi.WantReset:
+			if l.sock != nil {
+				l.sock.Close(l.conn.Want() == iscsi.WantReset)
+			}
+			l.conn.Released()
+		default:
+			if l.sock != nil && l.conn.HasOutput() {
+				l.sock.Kick()
+			}
+		}
+	}
+}
