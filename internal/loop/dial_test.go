@@ -238,3 +238,31 @@ func TestDialAgainInClosed(t *testing.T) {
 	r.do(func() { first.sock = r.l.Dial(address, first) })
 	r.wait(second.done)
 }
+
+// A socket bound to a port and connecting to it meets itself.
+func TestSelfConnected(t *testing.T) {
+	for _, sa := range []unix.Sockaddr{
+		&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}},
+		&unix.SockaddrInet6{Addr: [16]byte{15: 1}},
+	} {
+		family := unix.AF_INET
+		if _, ok := sa.(*unix.SockaddrInet6); ok {
+			family = unix.AF_INET6
+		}
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		if err := unix.Bind(fd, sa); err != nil {
+			t.Skip("not here:", err)
+		}
+		own, _ := unix.Getsockname(fd)
+		if err := unix.Connect(fd, own); err != nil {
+			t.Fatal(err)
+		}
+		if !selfConnected(fd) {
+			t.Error("not recognised:", localAddress(fd, ""))
+		}
+	}
+}

@@ -180,8 +180,18 @@ func TestListenErrors(t *testing.T) {
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: silent}); err != nil {
 		t.Fatal(err)
 	}
+	// Listening, but its backlog is full.
+	full := filepath.Join(dir, "full")
+	busy, _ := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	defer unix.Close(busy)
+	if err := unix.Bind(busy, &unix.SockaddrUnix{Name: full}); err != nil {
+		t.Fatal(err)
+	}
+	unix.Listen(busy, 0)
+	dialTest(t, "unix", full)
 	r := newRig(t, Config{})
 	for _, tt := range []struct{ network, address, want string }{
+		{"unix", full, "a process that does not accept its clients has it"},
 		{"udp", "127.0.0.1:1", "listen on udp 127.0.0.1:1: unknown network"},
 		{"unix", "", "the path is empty"},
 		{"unix", file, "a file that is no socket is in the way"},

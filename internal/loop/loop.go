@@ -35,6 +35,7 @@ type Config struct {
 type Driver interface {
 	// Step is called once per round, after sockets and inbox were served. It
 	// returns when it wants to be called at the latest; math.MaxInt64 is never.
+	// The kernel's wait counts in milliseconds: it may come that much late.
 	Step(now time.Duration) (next time.Duration)
 }
 
