@@ -93,7 +93,7 @@ func TestBadConfigs(t *testing.T) {
 		{"dotted", head + `barrier.mode = "drain"`, `c.toml:3: barrier: map[`},
 		{"log level", head + `log_level = "verbose"`, `c.toml:3: log_level: "verbose" is none`},
 		{"name", head + `name = "../x"`, `c.toml:3: name: name "../x": it begins with`},
-		{"initiator", head + `initiator_name = "host1"`, `c.toml:3: initiator_name: initiator "host1"`},
+		{"initiator", head + `initiator_name = "host1"`, `c.toml:3: initiator_name: initiator name "host1"`},
 		{"control", head + `control = "/run/x.sock"`, `c.toml:3: control: "/run/x.sock": write it`},
 		{"control shared", head + `control = "unix:/x"`, `c.toml:2: nbd: unix:/x is the control`},
 		{"chap without secret", head + `chap_user = "joe"`,
@@ -107,7 +107,7 @@ func TestBadConfigs(t *testing.T) {
 		{"reset", head + `fence = "reset"`, `c.toml:3: fence: "reset" is not supported`},
 		{"no url", `nbd = "unix:/x"`, `c.toml: urls: no URL`},
 		{"bad url", "urls = [\n \"iscsi://h/iqn.2001-04.com.example:disk/1\",\n \"iscsi://h/disk/1\"\n]",
-			`c.toml:3: urls: URL "iscsi://h/disk/1": target "disk": an iSCSI name begins`},
+			`c.toml:3: urls: URL "iscsi://h/disk/1": target name "disk" does not begin`},
 		{"no socket", `urls = ["iscsi://h/iqn.2001-04.com.example:disk/1"]`,
 			`c.toml: nbd: kernel devices (the default, auto) are not supported by this version`},
 		{"kernel device", `nbd = "/dev/nbd3"` + "\n" +

@@ -43,10 +43,10 @@ func TestISIDIsStable(t *testing.T) {
 func TestParseInitiatorFile(t *testing.T) {
 	for _, tt := range []struct{ data, want, err string }{
 		{"InitiatorName=iqn.1993-08.org.debian:01:abc\n", "iqn.1993-08.org.debian:01:abc", ""},
-		{"# comment\n\n InitiatorName = iqn.a:b \n", "iqn.a:b", ""},
+		{"# comment\n\n InitiatorName = iqn.2001-04.a:b \n", "iqn.2001-04.a:b", ""},
 		{"GenerateName=yes\n", "", "no line InitiatorName=iqn..."},
 		{"InitiatorName=\n", "", "x:1: initiator"},
-		{"\nInitiatorName=host\n", "", "x:2: initiator \"host\": an iSCSI name begins"},
+		{"\nInitiatorName=host\n", "", "x:2: initiator name \"host\" does not begin"},
 	} {
 		got, err := parseInitiatorFile("x", []byte(tt.data))
 		if got != tt.want || (err == nil) != (tt.err == "") ||

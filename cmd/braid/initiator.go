@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"braid/iscsi/login"
 )
 
 const (
@@ -57,7 +59,7 @@ func parseInitiatorFile(file string, data []byte) (string, error) {
 			continue
 		}
 		value = strings.TrimSpace(value)
-		if err := checkName(value); err != nil {
+		if err := login.ValidName(value); err != nil {
 			return "", fmt.Errorf("%s:%d: initiator %w", file, n, err)
 		}
 		return value, nil

@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newUp(), newStatus(), newDown())
+	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire())
 	return root
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -79,12 +80,12 @@ func (r *recorded) String() string     { return r.shown }
 func (r *recorded) Type() string       { return r.kind }
 func (r *recorded) IsBoolFlag() bool   { return r.bool }
 
-// NewFlags defines the flags of `braid up` in fs.
-func NewFlags(fs *pflag.FlagSet) *Flags {
+// NewFlags defines the flags of `braid up` in fs, or only those of some keys.
+func NewFlags(fs *pflag.FlagSet, only ...string) *Flags {
 	f := &Flags{given: make(map[string]*recorded)}
 	c := Defaults()
 	for _, o := range options(&c) {
-		if o.fileOnly {
+		if o.fileOnly || len(only) > 0 && !slices.Contains(only, o.key) {
 			continue
 		}
 		r := &recorded{kind: o.kind, shown: show(o.value)}

@@ -7,8 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
+
+	"braid/iscsi/login"
 )
 
 const (
@@ -41,25 +41,33 @@ func parseURL(s string) (URL, error) {
 		return URL{}, errors.New("it must begin with iscsi://")
 	}
 	authority, path, _ := strings.Cut(rest, "/")
-	target, lun, ok := strings.Cut(path, "/")
-	if !ok || target == "" || lun == "" {
+	slash := strings.LastIndexByte(path, '/') // a target's name may have some too
+	if slash < 1 || slash == len(path)-1 {
 		return URL{}, errors.New("it must look like iscsi://HOST[:PORT]/TARGET-IQN/LUN")
 	}
-	var u URL
-	var err error
-	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
-		if u.User, err = parseUser(authority[:i]); err != nil {
-			return URL{}, err
-		}
-		authority = authority[i+1:]
-	}
-	if u.Portals, err = parsePortals(authority); err != nil {
+	target, lun := path[:slash], path[slash+1:]
+	u, err := parseAuthority(authority)
+	if err != nil {
 		return URL{}, err
 	}
 	if u.Target, err = parseTarget(target); err != nil {
 		return URL{}, err
 	}
 	if u.LUN, err = parseLUN(lun); err != nil {
+		return URL{}, err
+	}
+	return u, nil
+}
+
+// parseAuthority reads [user@]HOST[:PORT][,...].
+func parseAuthority(s string) (u URL, err error) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		if u.User, err = parseUser(s[:i]); err != nil {
+			return URL{}, err
+		}
+		s = s[i+1:]
+	}
+	if u.Portals, err = parsePortals(s); err != nil {
 		return URL{}, err
 	}
 	return u, nil
@@ -137,29 +145,10 @@ func parseTarget(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("target %q: %w", s, err)
 	}
-	if err := checkName(name); err != nil {
+	if err := login.ValidName(name); err != nil {
 		return "", fmt.Errorf("target %w", err)
 	}
 	return name, nil
-}
-
-// checkName says whether s is an iSCSI name of type iqn, eui or naa.
-func checkName(s string) error {
-	switch {
-	case len(s) > 223:
-		return fmt.Errorf("%.20q...: longer than 223 bytes", s)
-	case !strings.HasPrefix(s, "iqn.") && !strings.HasPrefix(s, "eui.") &&
-		!strings.HasPrefix(s, "naa."):
-		return fmt.Errorf("%q: an iSCSI name begins with iqn., eui. or naa.", s)
-	case len(s) == 4:
-		return fmt.Errorf("%q: nothing after the prefix", s)
-	}
-	for _, r := range s {
-		if r < 0x80 && !nameRune(r) && r != ':' || unicode.IsSpace(r) || r == utf8.RuneError {
-			return fmt.Errorf("%q: %q may not stand in an iSCSI name", s, r)
-		}
-	}
-	return nil
 }
 
 func parseLUN(s string) (uint16, error) {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"braid/iscsi/login"
 )
 
 // Size is a count of bytes, written like 256MiB.
@@ -239,7 +241,7 @@ type InitiatorName string
 
 // UnmarshalText checks the name.
 func (n *InitiatorName) UnmarshalText(text []byte) error {
-	if err := checkName(string(text)); err != nil {
+	if err := login.ValidName(string(text)); err != nil {
 		return fmt.Errorf("initiator %w", err)
 	}
 	*n = InitiatorName(text)
