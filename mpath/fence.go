@@ -110,7 +110,7 @@ func (d *Device) stepFence(s *slot) {
 	d.ledger.Fenced(s.index)
 	d.log(slog.LevelInfo, "lost session fenced", "path", s.name)
 	if s.rec.fenceOnly && s.path == nil {
-		s.state = closed
+		d.enter(s, closed)
 		d.erase(s)
 	}
 }

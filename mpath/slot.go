@@ -123,10 +123,10 @@ func (s *slot) deadline() time.Duration {
 
 func (d *Device) openSession(s *slot) {
 	if s.rec.fenceOnly && !s.fence.needed {
-		s.state = closed
+		d.enter(s, closed)
 		return
 	}
-	s.state = opening
+	d.enter(s, opening)
 	s.path = d.open.Open(d.now, s.index, s.via)
 }
 
@@ -135,17 +135,17 @@ func (d *Device) sessionUp(s *slot) {
 	n := s.path.Nexus()
 	d.reinstated(s, n)
 	if s.via != s.index || s.rec.fenceOnly {
-		s.state = fencing
+		d.enter(s, fencing)
 		s.probe = &probe{steps: fenceSteps}
 		return
 	}
 	d.record(s, n)
-	s.state = recording
+	d.enter(s, recording)
 }
 
 // activate lets a verified path carry I/O.
 func (d *Device) activate(s *slot) {
-	s.state = active
+	d.enter(s, active)
 	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
 	s.probe = nil
 	if !s.inLedger {
@@ -155,7 +155,6 @@ func (d *Device) activate(s *slot) {
 	}
 	d.noPathSince = never
 	d.ready = true
-	d.moved = true
 	d.log(slog.LevelInfo, "path active", "path", s.name)
 }
 
@@ -164,7 +163,7 @@ func (d *Device) activate(s *slot) {
 func (d *Device) lose(s *slot) {
 	err := s.path.Err()
 	was := s.state
-	s.state = down // nothing may be sent here while its commands come back
+	d.enter(s, down) // nothing may be sent here while its commands come back
 	d.collect(s)
 	if s.out.n > 0 {
 		panic("mpath: a dead path did not hand back its commands")
@@ -181,7 +180,6 @@ func (d *Device) lose(s *slot) {
 	s.fence.lastSent = s.path.LastSent()
 	s.path, s.probe = nil, nil
 	s.lostAt = d.now
-	d.moved = true
 	clean := errors.Is(err, scsi.ErrLoggedOut)
 	if was == leaving {
 		d.left(s, clean)
@@ -202,14 +200,14 @@ func (d *Device) lose(s *slot) {
 // left is the end of a session that was asked to log out.
 func (d *Device) left(s *slot, clean bool) {
 	if d.stopping != nil {
-		s.state = closed
+		d.enter(s, closed)
 		if clean {
 			d.erase(s)
 		}
 		return
 	}
 	if s.rec.fenceOnly && !s.fence.needed {
-		s.state = closed
+		d.enter(s, closed)
 		d.erase(s)
 		return
 	}
@@ -275,4 +273,11 @@ func (d *Device) countPaths() {
 			d.log(slog.LevelError, "no path left; I/O waits")
 		}
 	}
+}
+
+// enter changes a slot's state. What comes of it may concern this slot and others in the
+// same Step.
+func (d *Device) enter(s *slot, state slotState) {
+	s.state = state
+	d.moved = true
 }

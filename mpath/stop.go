@@ -93,9 +93,9 @@ func (d *Device) takeStopFlush(s *stopping) {
 func (d *Device) leave(s *slot) {
 	switch {
 	case s.path == nil:
-		s.state = closed
+		d.enter(s, closed)
 	case s.path.Up():
-		s.state = leaving
+		d.enter(s, leaving)
 		s.path.Logout(d.now)
 	default:
 		s.path.Kill(d.now, errStopping)

@@ -15,7 +15,7 @@ var fenceSteps = []probeStep{
 }
 
 func (d *Device) startProbe(s *slot, steps []probeStep) {
-	s.state = probing
+	d.enter(s, probing)
 	s.probe = &probe{steps: steps}
 	d.stepProbe(s)
 }
@@ -66,7 +66,7 @@ func (d *Device) fenced(s *slot) {
 		d.rounds.Step()
 	}
 	s.probe = nil
-	s.state = leaving
+	d.enter(s, leaving)
 	s.path.Logout(d.now)
 }
 
@@ -86,7 +86,7 @@ func (d *Device) verified(s *slot) {
 		d.adopt(s, found)
 	}
 	if !d.siblingsProven(s) {
-		s.state = proving
+		d.enter(s, proving)
 		return
 	}
 	d.activate(s)
