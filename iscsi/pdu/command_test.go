@@ -111,3 +111,15 @@ func TestSenseData(t *testing.T) {
 		}
 	}
 }
+
+func TestAppendSenseTooLong(t *testing.T) {
+	if got := pdu.AppendSense(nil, make([]byte, 0xffff)); len(got) != 2+0xffff {
+		t.Errorf("%d bytes", len(got))
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	pdu.AppendSense(nil, make([]byte, 0x10000))
+}

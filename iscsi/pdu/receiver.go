@@ -91,7 +91,7 @@ func (r *Receiver) Empty() bool { return !r.cur.begun && r.start == r.end }
 // Buffers appends to dst where the next bytes of the stream belong: what is
 // missing of a data segment that is read in place, then the staging buffer. It
 // appends nothing after an error, and while the staging buffer is full of PDUs
-// that Next has not been asked for.
+// that Next has not been asked for; once Next gave false there is room again.
 func (r *Receiver) Buffers(dst [][]byte) [][]byte {
 	if r.err != nil {
 		return dst
@@ -165,7 +165,7 @@ func (r *Receiver) ownBuffer(n int) []byte {
 	if n > len(r.own) {
 		r.own = make([]byte, max(n, min(2*len(r.own), r.maxData)))
 	}
-	return r.own[:n]
+	return r.own[:n:n]
 }
 
 // Next hands out the next PDU that is there as a whole; false means that more

@@ -38,7 +38,7 @@ func TestReceiverChunks(t *testing.T) {
 					name := fmt.Sprintf("digests %d/placed %s/%s/%v", digests, place, cut, pauses)
 					c := &chooser{place: choose}
 					f := feeder{chunk: chunk, chooser: c, r: pdu.NewReceiver(
-						pdu.ReceiverConfig{MaxData: testMaxData, Placer: c, Buffer: 20_000})}
+						pdu.ReceiverConfig{MaxData: testMaxData, Placer: c, Buffer: 16 << 10})}
 					if pauses {
 						f.pause = func() bool { return rnd.IntN(3) > 0 }
 					}
@@ -102,6 +102,9 @@ func TestReceiverInPlace(t *testing.T) {
 	mustNotNext(t, r)
 	if got := r.Placed(); len(got) != 99_999 || &got[0] != &c.placed[1][0] {
 		t.Fatalf("Placed gives %d bytes", len(got))
+	}
+	if r.Empty() {
+		t.Fatal("empty in the middle of a PDU")
 	}
 	bufs := r.Buffers(nil)
 	if len(bufs) != 2 || len(bufs[0]) != 98_999 || &bufs[0][0] != &c.placed[1][1000] {

@@ -112,9 +112,6 @@ func (s *Sender) Buffers(dst [][]byte) [][]byte {
 			}
 		}
 		s.offered[class] = i
-		if i < q.n {
-			break
-		}
 	}
 	return dst
 }

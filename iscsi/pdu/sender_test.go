@@ -3,9 +3,11 @@ package pdu_test
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"weak"
 
 	"braid/iscsi/pdu"
 )
@@ -293,10 +295,34 @@ func TestSenderDrop(t *testing.T) {
 		}
 	}
 	d := dataIn(1, 8)
-	ticket := s.Push(&d.header, d.data, pdu.Bulk)
-	if s.Gone(ticket) || len(s.Buffers(nil)) != 2 {
+	ticket := s.Push(&d.header, d.data, pdu.Urgent)
+	if got := s.Buffers(nil); s.Gone(ticket) || len(got) != 2 || len(got[0]) != 48 {
 		t.Fatal("it does not work after Drop")
 	}
+}
+
+// Nothing refers to a payload that has left or was dropped.
+func TestSenderForgets(t *testing.T) {
+	s := pdu.NewSender()
+	push := func() weak.Pointer[byte] {
+		d := dataIn(1, 4096)
+		s.Push(&d.header, d.data, pdu.Bulk)
+		return weak.Make(&d.data[0])
+	}
+	sent, dropped := push(), push()
+	s.Buffers(nil)
+	s.Sent(48 + 4096)
+	runtime.GC()
+	if sent.Value() != nil || dropped.Value() == nil {
+		t.Fatalf("sent: held is %v; waiting: held is %v", sent.Value() != nil,
+			dropped.Value() != nil)
+	}
+	s.Drop()
+	runtime.GC()
+	if dropped.Value() != nil {
+		t.Fatal("a dropped payload is held")
+	}
+	runtime.KeepAlive(s)
 }
 
 func TestSenderOwnFaults(t *testing.T) {

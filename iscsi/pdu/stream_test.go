@@ -129,6 +129,9 @@ func (f *feeder) drain(one bool) {
 		}
 		f.out = append(f.out, fmt.Sprintf("%x ahs %x data %d %x bad %v", p.Header[:], p.AHS,
 			len(p.Data), pdu.Digest(p.Data), p.DataDigestError))
+		if cap(p.Data) != len(p.Data) {
+			f.wrong = append(f.wrong, "more than the data segment can be reached")
+		}
 		if b := f.chooser.placed[p.Header.ITT()]; b != nil && &b[0] != &p.Data[0] {
 			f.wrong = append(f.wrong, fmt.Sprintf("tag %d is not where it was placed",
 				p.Header.ITT()))
@@ -155,8 +158,8 @@ func mixed() []sample {
 	pdu.NopOut{Immediate: true, ITT: 1000, TTT: pdu.ReservedTag}.Marshal(&nop.header)
 	samples := []sample{nop, nop.withAHS(255)}
 	for i, n := range []int{
-		1, 2, 3, 4, 5, 48, 512, 4096, 4095, 0, 8192, 16380, 16381, 16384, 16385, 100_000, 65536,
-		7, 70_001, 3, 4096, 4096, 4096, 0, 1 << 17, 1,
+		1, 2, 3, 4, 5, 48, 512, 4096, 4095, 0, 8192, 16380, 16381, 16384, 16385, 20_001, 65536,
+		7, 33_001, 3, 4096, 4096, 4096, 0, 40_000, 1,
 	} {
 		s := dataIn(uint32(i), n)
 		s.broken = i%5 == 3
