@@ -13,6 +13,15 @@ func Permanent(err error) bool {
 	return errors.As(err, &p) && p.Permanent()
 }
 
+// Remedy gives what a user can do about err, empty if nothing is known.
+func Remedy(err error) string {
+	var r interface{ Remedy() string }
+	if errors.As(err, &r) {
+		return r.Remedy()
+	}
+	return ""
+}
+
 // A RedirectError is the target's demand to log in elsewhere (RFC 7143 section
 // 11.13.5, status class 1).
 type RedirectError struct {

@@ -36,6 +36,7 @@ type Initiator struct {
 	chosen   Algorithm // 0 until the target has chosen
 	own      challenge // ours, if the target must prove itself
 	listSent bool      // CHAP_A is out, or was
+	ours     bool      // it was this side that ended the login
 }
 
 type initiatorStep uint8
@@ -68,6 +69,7 @@ func NewInitiator(o Offer, leading bool, rnd io.Reader) *Initiator {
 	n.neg.list[kDataDigest] = o.DataDigest.values()
 	n.neg.list[kTaskReporting] = []string{defaultChoice(kTaskReporting)}
 	n.params = DefaultParams()
+	n.out.limit = DefaultDataSegment
 	return n
 }
 
@@ -78,7 +80,7 @@ func (n *Initiator) Params() Params { return n.params }
 // Algorithm is the CHAP algorithm that the target chose, 0 without CHAP.
 func (n *Initiator) Algorithm() Algorithm { return n.chosen }
 
-// Fallback reports, after an error or a lost connection, whether one more login
+// Fallback reports, after a refusal or a lost connection, whether one more login
 // that offers MD5 alone (Auth.Algorithms) may succeed where this one failed. Two
 // kinds of targets in the field cannot take a list of algorithms: Linux before
 // 3.15, and storage boxes made of it, read its first element only; tgt takes 7,
@@ -86,8 +88,10 @@ func (n *Initiator) Algorithm() Algorithm { return n.chosen }
 // always choose MD5 as long as it is on offer.
 func (n *Initiator) Fallback() bool {
 	list := n.offer.Auth.algorithms()
-	return n.listSent && n.step <= answered && len(list) > 1 && slices.Contains(list, MD5) &&
-		(n.chosen == 0 || n.chosen == SHA256)
+	if n.ours || !n.listSent || n.step > answered {
+		return false
+	}
+	return len(list) > 1 && slices.Contains(list, MD5) && (n.chosen == 0 || n.chosen == SHA256)
 }
 
 // Next gives the next Login Request and its text. The caller fills in ISID,

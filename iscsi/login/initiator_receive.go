@@ -2,7 +2,6 @@ package login
 
 import (
 	"fmt"
-	"strings"
 
 	"braid/iscsi/pdu"
 )
@@ -12,16 +11,23 @@ import (
 // *RedirectError (the target's word), *NegotiationError, *AuthError and
 // *ProtocolError (ours); after one the connection is to be closed.
 func (n *Initiator) Receive(r pdu.LoginResponse, data []byte) (done bool, err error) {
+	if n.bad != nil {
+		return false, &NegotiationError{Key: "our offer", Reason: n.bad.Error()}
+	}
+	if n.asked && r.StatusClass != ClassSuccess {
+		return false, refusal(r, data)
+	}
+	done, err = n.receive(r, data)
+	n.ours = err != nil
+	return done, err
+}
+
+// receive takes a response that does not refuse the login.
+func (n *Initiator) receive(r pdu.LoginResponse, data []byte) (done bool, err error) {
 	if !n.asked {
 		return false, &ProtocolError{"a Login Response that was not asked for"}
 	}
 	n.asked = false
-	if n.bad != nil {
-		return false, &NegotiationError{Key: "our offer", Reason: n.bad.Error()}
-	}
-	if r.StatusClass != ClassSuccess {
-		return false, refusal(r, data)
-	}
 	if err := n.checkHeader(r); err != nil {
 		return false, err
 	}
@@ -286,14 +292,4 @@ func (a *Auth) algorithms() []Algorithm {
 		return allAlgorithms
 	}
 	return a.Algorithms
-}
-
-// String tells how far the login has come.
-func (n *Initiator) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "login stage %d", n.stage)
-	if n.chosen != 0 {
-		fmt.Fprintf(&b, ", CHAP with %v", n.chosen)
-	}
-	return b.String()
 }

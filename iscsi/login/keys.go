@@ -225,13 +225,13 @@ func (k *key) parse(value string) (n int, reason string) {
 	return int(v), ""
 }
 
-// appendNumber is the inverse of parse.
-func (k *key) appendNumber(dst []byte, n int) []byte {
-	if k.boolean() {
-		if n != 0 {
-			return AppendPair(dst, k.name, "Yes")
-		}
-		return AppendPair(dst, k.name, "No")
+// format is the inverse of parse.
+func (k *key) format(n int) string {
+	switch {
+	case !k.boolean():
+		return itoa(n)
+	case n != 0:
+		return "Yes"
 	}
-	return AppendPair(dst, k.name, itoa(n))
+	return "No"
 }

@@ -51,7 +51,7 @@ func (n *negotiation) offer(id keyID) {
 	if k := &keys[id]; k.fn == choice {
 		n.out = AppendPair(n.out, k.name, strings.Join(n.list[id], ","))
 	} else {
-		n.out = k.appendNumber(n.out, n.wish[id])
+		n.out = AppendPair(n.out, k.name, k.format(n.wish[id]))
 	}
 }
 
@@ -196,7 +196,7 @@ func (n *negotiation) receiveAnswer(id keyID, value string) error {
 		return bad(reason)
 	}
 	if k.combine(v, n.wish[id]) != v {
-		return bad("not a possible answer to our " + itoa(n.wish[id]))
+		return bad("not a possible answer to our " + k.format(n.wish[id]))
 	}
 	n.num[id] = v
 	return nil
@@ -251,7 +251,7 @@ func (n *negotiation) receiveProposal(id keyID, value string, last bool) error {
 		n.text[id] = result
 		n.out = AppendPair(n.out, k.name, result)
 	default:
-		n.out = k.appendNumber(n.out, n.num[id])
+		n.out = AppendPair(n.out, k.name, k.format(n.num[id]))
 	}
 	return nil
 }

@@ -30,11 +30,9 @@ func (n *negotiation) finish() error {
 }
 
 // isIrrelevant reports whether a key has no meaning beside the other results
-// (the "Irrelevant when" lines of RFC 7143 section 13).
+// (RFC 7143 section 13.14). What has none in a discovery session is not offered
+// there in the first place.
 func (n *negotiation) isIrrelevant(id keyID) bool {
-	if n.discovery && keys[id].discoveryless {
-		return true
-	}
 	return id == kFirstBurstLength &&
 		n.number(kInitialR2T) == 1 && n.number(kImmediateData) == 0
 }

@@ -23,15 +23,18 @@ func (t *textIn) add(data []byte, more bool) (text []byte, ok bool, err error) {
 	return t.buf, !more, nil
 }
 
-// A textOut cuts a text into what fits into one PDU during login.
-type textOut struct{ rest []byte }
+// A textOut cuts a text into what fits into one PDU.
+type textOut struct {
+	limit int // bytes for one PDU
+	rest  []byte
+}
 
 // next gives the data of the next PDU, and whether the text goes on after it.
 func (t *textOut) next() (data []byte, more bool) {
-	if len(t.rest) <= DefaultDataSegment {
+	if len(t.rest) <= t.limit {
 		data, t.rest = t.rest, nil
 		return data, false
 	}
-	data, t.rest = t.rest[:DefaultDataSegment], t.rest[DefaultDataSegment:]
+	data, t.rest = t.rest[:t.limit], t.rest[t.limit:]
 	return data, true
 }

@@ -52,6 +52,7 @@ const (
 // session (its first request has TSIH 0).
 func NewTarget(cfg TargetConfig, leading bool) *Target {
 	t := &Target{cfg: cfg, leading: leading, params: DefaultParams()}
+	t.out.limit = DefaultDataSegment
 	t.neg = negotiation{self: target, leading: leading}
 	for id := range keyID(numKeys) {
 		if v, ok := cfg.number(id); ok {
@@ -215,10 +216,7 @@ type refusedError struct {
 }
 
 func (e *refusedError) Error() string {
-	if e.reason == "" {
-		return e.status.Error()
-	}
-	return e.status.Error() + ": " + e.reason
+	return fmt.Sprintf("login refused with status %04x: %s", e.status.Code(), e.reason)
 }
 
 func (e *refusedError) Unwrap() error { return e.status }

@@ -24,6 +24,10 @@ func (t *Target) process(r pdu.LoginRequest, pairs []Pair) error {
 		sec = &securityText{}
 	}
 	for _, p := range pairs {
+		if id, ok := findKey(p.Key); ok && t.named && isName(id) {
+			return &NegotiationError{Key: p.Key, Value: p.Value,
+				Reason: "a key that belongs into the first text"}
+		}
 		if err := t.neg.receive(p, r.CSG, false, sec); err != nil {
 			return err
 		}
@@ -45,6 +49,12 @@ func (t *Target) process(r pdu.LoginRequest, pairs []Pair) error {
 		return nil
 	}
 	return t.endStage(r)
+}
+
+// isName reports whether a key says who logs in where, which checkNames checks
+// once and for all.
+func isName(id keyID) bool {
+	return id == kInitiatorName || id == kTargetName || id == kSessionType
 }
 
 // checkNames checks the names of the first text (RFC 7143 sections 13.4, 13.5
