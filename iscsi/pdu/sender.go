@@ -21,7 +21,7 @@ const MaxSlices = 64
 // slicesPerPDU is how many slices a PDU has at most: header, payload, trailer.
 const slicesPerPDU = 3
 
-// Ticket names a PDU that was queued.
+// Ticket names a PDU that was queued. The zero value names none, and is Gone.
 type Ticket struct {
 	number uint64
 	class  Class

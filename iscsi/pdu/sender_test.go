@@ -17,12 +17,12 @@ type outgoing struct {
 	s       *pdu.Sender
 	headers bool
 	data    bool
-	begun   []byte   // rest of the PDU that was begun
-	queues  [2][]out // those not begun, by class
-	offer   []byte   // what Buffers gave and Sent has not been told of
-	plan    []out    // PDUs in the order of the last offer, without the begun one
-	gone    []pdu.Ticket
-	now     out // the PDU that was begun
+	begun   []byte       // rest of the PDU that was begun
+	queues  [2][]out     // those not begun, by class
+	offer   []byte       // what Buffers gave and Sent has not been told of
+	plan    []out        // PDUs in the order of the last offer, without the begun one
+	gone    []pdu.Ticket // PDUs that have left since the last check
+	now     out          // the PDU that was begun
 }
 
 type out struct {
@@ -118,6 +118,7 @@ func (o *outgoing) check() error {
 			return fmt.Errorf("a PDU that has left is not gone")
 		}
 	}
+	o.gone = append(o.gone[:0], pdu.Ticket{})
 	if o.s.Len() != length || o.s.Payload() != payload {
 		return fmt.Errorf("Len %d, want %d; Payload %d, want %d",
 			o.s.Len(), length, o.s.Payload(), payload)
@@ -147,7 +148,7 @@ func TestSenderAgainstModel(t *testing.T) {
 				t.Fatalf("digests %d, %d pushed: %v", digests, tag, err)
 			}
 		}
-		for range 3000 {
+		for range 1000 {
 			if o.s.Len() < 200 {
 				push()
 			}
@@ -162,7 +163,7 @@ func TestSenderAgainstModel(t *testing.T) {
 			}
 			fail(o.check())
 		}
-		for range 1000 {
+		for range 200 {
 			fail(o.buffers())
 			o.sent(len(o.offer))
 			fail(o.check())
