@@ -352,3 +352,14 @@ func TestBudget(t *testing.T) {
 		}
 	}
 }
+
+func TestCharge(t *testing.T) {
+	for n, want := range map[uint64]int64{
+		0: 0, 1: 4096, 4096: 4096, 4097: 8192, 132 << 10: 256 << 10, 256 << 10: 256 << 10,
+		256<<10 + 512: 260 << 10, 32 << 20: 32 << 20,
+	} {
+		if got := charge(n); got != want {
+			t.Errorf("charge(%d) = %d, want %d", n, got, want)
+		}
+	}
+}

@@ -1,5 +1,7 @@
 package nbd
 
+import "math/bits"
+
 // A budget bounds the bytes in flight. Each client has a reserve, room for one
 // largest request that nobody else can take; what lies beyond is shared. So a
 // client that does not read its replies, or whose requests are slow, never
@@ -63,4 +65,14 @@ func (b *budget) give(held, n int64, gone bool) {
 		return
 	}
 	b.beyond -= max(held-b.reserve, 0) - max(held-n-b.reserve, 0)
+}
+
+// charge is what n bytes of payload take of a Pool whose buffers are powers of
+// two.
+func charge(n uint64) int64 {
+	c := n / Chunk * Chunk
+	if rest := n % Chunk; rest > 0 {
+		c += max(uint64(1)<<bits.Len64(rest-1), minBuffer)
+	}
+	return int64(c)
 }

@@ -29,9 +29,10 @@ type Info struct {
 
 	// MinBlock divides every offset and length: a power of two, at most
 	// 64 KiB; 0 means 1. PreferredBlock is a power of two of at least 512; 0
-	// means 4096. MaxBlock is the largest READ or WRITE in bytes, read once
-	// when the Server is made; 0 means 32 MiB. TRIM, WRITE_ZEROES and CACHE
-	// carry no payload and may be as large as their 32-bit length allows.
+	// means 4096. MaxBlock is the largest READ or WRITE in bytes, at most
+	// 64 MiB; 0 means 32 MiB. TRIM, WRITE_ZEROES and CACHE carry no payload
+	// and may be as large as their 32-bit length allows. The three are read
+	// once, when the Server is made.
 	MinBlock, PreferredBlock, MaxBlock uint32
 
 	ReadOnly   bool
@@ -40,8 +41,9 @@ type Info struct {
 	ZeroFast   bool // WRITE_ZEROES is faster than writing zeroes
 }
 
-// A Pool lends buffers. The Server needs MaxInFlightAll bytes of it, and what
-// the Device retains comes on top.
+// A Pool lends buffers. The Server takes at most MaxInFlightAll bytes of it, a
+// buffer counted as the power of two, from 4 KiB, that it fits in. What the
+// Device retains comes on top.
 type Pool interface {
 	Get(n int) []byte // n bytes, at most Chunk; nil if there is none now
 	Put(b []byte)     // b is what Get returned, whole

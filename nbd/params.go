@@ -63,6 +63,9 @@ const (
 	// maxMessage is the longest text of an error chunk.
 	maxMessage = 96
 
+	// minBuffer is the least that a buffer of a Pool is taken to occupy.
+	minBuffer = 4 << 10
+
 	defaultMaxRequests = 256
 	defaultMaxClients  = 16
 

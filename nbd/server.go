@@ -72,7 +72,7 @@ func NewServer(cfg ServerConfig) *Server {
 	}
 	s := &Server{cfg: cfg, dev: cfg.Device, pool: cfg.Pool}
 	s.sizes = s.dev.Info().blockSizes()
-	largest := int64(s.sizes.max) + requestCost
+	largest := charge(uint64(s.sizes.max)) + requestCost
 	if cfg.MaxInFlight <= 0 {
 		cfg.MaxInFlight = 4 * largest
 	}

@@ -76,7 +76,7 @@ func (c *Conn) admit(h *protocol.TransmissionRequestHeader) *Request {
 	}
 	cost, data := int64(requestCost), errno == 0 && (op == Read || op == Write)
 	if data {
-		cost += int64(h.Length)
+		cost += charge(uint64(h.Length))
 	}
 	if !s.budget.take(c.held, cost) {
 		return nil
