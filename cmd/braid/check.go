@@ -40,12 +40,6 @@ var rules = []rule{
 	{"fence", checkFence},
 	{"fence_settle", period(func(c *Config) Duration { return c.FenceSettle }, 0)},
 	{"fence_margin", period(func(c *Config) Duration { return c.FenceMargin }, 0)},
-	{"coherent", func(c *Config) error {
-		if !c.Coherent {
-			return errors.New("false is not supported by this version: give one URL instead")
-		}
-		return nil
-	}},
 	{"retain", func(c *Config) error {
 		if c.Retain < 0 || c.Retain > maxRetain {
 			return fmt.Errorf("%d is not a size from 0 to %v", c.Retain, Size(maxRetain))

@@ -131,9 +131,9 @@ func TestStateStore(t *testing.T) {
 		store.Put(s, func(err error) { done <- err })
 		return <-done
 	}
-	want := State{stateVersion, "iqn.a:b", []SlotState{
-		{0, "80a3c5c2ce72", "iqn.t:d", 1, []string{"10.0.0.1:3260"}, 1},
-		{1, "80a3c5c2ce73", "iqn.t:d", 1, []string{"10.0.1.1:3260", "10.0.2.1:3260"}, 2},
+	want := State{stateVersion, []SlotState{
+		{0, "iqn.a:b", "80a3c5c2ce72", "iqn.t:d", 1, []string{"10.0.0.1:3260"}, 1, 0, 20},
+		{1, "iqn.a:b", "80a3c5c2ce73", "iqn.t:d", 1, []string{"10.0.1.1:3260", "h:3260"}, 2, 2, 0},
 	}}
 	if err := put(want); err != nil {
 		t.Fatal(err)

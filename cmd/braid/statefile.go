@@ -14,19 +14,21 @@ import (
 // alive at its target. A slot is in it from before the first command of its
 // session until its clean logout.
 type State struct {
-	Version   int         `json:"version"`
-	Initiator string      `json:"initiator"`
-	Slots     []SlotState `json:"slots"`
+	Version int         `json:"version"`
+	Slots   []SlotState `json:"slots"`
 }
 
 // SlotState names the session of one slot.
 type SlotState struct {
-	Slot    int      `json:"slot"`
-	ISID    string   `json:"isid"` // 12 hexadecimal digits
-	Target  string   `json:"target"`
-	LUN     uint16   `json:"lun"`
-	Portals []string `json:"portals"`
-	TPGT    uint16   `json:"tpgt"` // target portal group tag of the Login Response
+	Slot        int      `json:"slot"`
+	Initiator   string   `json:"initiator"`
+	ISID        string   `json:"isid"` // 12 hexadecimal digits
+	Target      string   `json:"target"`
+	LUN         uint16   `json:"lun"`
+	Portals     []string `json:"portals"`
+	TPGT        uint16   `json:"tpgt"`        // target portal group tag of the Login Response
+	Time2Wait   int      `json:"time2wait"`   // seconds, as negotiated
+	Time2Retain int      `json:"time2retain"` // seconds, as negotiated
 }
 
 const (

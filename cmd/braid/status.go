@@ -24,6 +24,9 @@ type Status struct {
 	UnstableBytes  uint64        `json:"unstable_bytes"`  // acknowledged, not known to be stable
 	RetainedBytes  uint64        `json:"retained_bytes"`  // copies of them that are kept
 	DoubtfulWrites uint64        `json:"doubtful_writes"` // outcome unknown, not yet settled
+	CacheLosses    uint64        `json:"cache_losses"`    // that the target told of
+	Replays        uint64        `json:"replays"`         // copies written again
+	ReplayBytes    uint64        `json:"replay_bytes"`
 	Fences         []FenceStatus `json:"fences"`
 
 	// NoPathSince is when the last path was lost, RFC 3339, nil while there is one.

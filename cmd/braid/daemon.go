@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"braid/internal/loop"
+	"braid/internal/stack"
+)
+
+const (
+	stopGrace   = 9 * time.Second        // for an orderly end, of the 10 s it may take
+	lastMoment  = 500 * time.Millisecond // for replies to leave after that
+	stateRetry  = time.Second            // between tries to write the state file
+	maxClients  = 16                     // NBD connections at a time
+	maxInFlight = 64 << 20               // bytes of one client's requests
+	poolExtra   = (maxClients + 4) * (32 << 20)
+)
+
+// A daemon runs one device: it is the loop's Driver and owns the Stack. Its
+// fields belong to the loop's thread, except those that are set before Run.
+//
+//	starting --ready--> serving --stop--> stopping --sessions over--> leaving
+//	    |                  |                                             |
+//	    +----- fatal ------+---------------------> the loop ends <-------+
+type daemon struct {
+	plan  *plan
+	loop  *loop.Loop
+	stack *stack.Stack
+	store *StateStore
+	log   *Log
+	began time.Time
+	ready func() error // tells the world; its error ends the daemon
+
+	phase     phase
+	startBy   time.Duration // when a device that is not ready is given up
+	leaveBy   time.Duration
+	recorded  uint64        // version of the state that was handed to the store
+	recordAt  time.Duration // when a failed write of it is tried again; 0: none failed
+	listeners []loop.Listener
+	unflushed uint64 // bytes that were not on stable storage at the end
+	err       error  // why it ended, valid after the loop has
+}
+
+type phase int
+
+const (
+	starting phase = iota
+	serving
+	stopping
+	leaving
+	over
+)
+
+// Step is the loop's.
+func (d *daemon) Step(now time.Duration) time.Duration {
+	next := d.stack.Step(now)
+	d.record(now)
+	if d.recordAt > 0 {
+		next = min(next, d.recordAt)
+	}
+	switch d.phase {
+	case starting:
+		next = min(next, d.stepStart(now))
+	case serving:
+		if err := d.stack.Device().Fatal(); err != nil {
+			d.end(err)
+		}
+	case stopping:
+		if d.stack.Device().Stopped() {
+			d.unflushed = d.stack.Device().Status(now).Unstable
+			d.phase, d.leaveBy = leaving, now+lastMoment
+			next = now
+		}
+	case leaving:
+		if s := d.stack.Server(); s == nil || s.Idle() || now >= d.leaveBy {
+			d.end(nil)
+		}
+		next = min(next, d.leaveBy)
+	}
+	return next
+}
+
+func (d *daemon) stepStart(now time.Duration) time.Duration {
+	dev := d.stack.Device()
+	switch {
+	case dev.Ready():
+		if err := d.serve(); err != nil {
+			d.end(err)
+			return now
+		}
+		d.phase = serving
+		return now
+	case dev.Fatal() != nil:
+		d.end(dev.Fatal())
+	case now >= d.startBy:
+		d.end(d.startError(now))
+	}
+	return d.startBy
+}
+
+// serve opens the sockets and says that the device is there.
+func (d *daemon) serve() error {
+	for _, e := range d.plan.config.NBD {
+		l, err := d.loop.Listen(e.Network, e.Address, d.stack.Accept)
+		if err != nil {
+			return fmt.Errorf("cannot serve at %v: %w", e, err)
+		}
+		d.listeners = append(d.listeners, l)
+	}
+	return d.ready()
+}
+
+// startError says what was tried in vain.
+func (d *daemon) startError(now time.Duration) error {
+	var reasons []string
+	for _, p := range d.stack.Device().Status(now).Paths {
+		if p.Removed || p.LastErr == nil {
+			continue
+		}
+		text := explain(p.LastErr).Error()
+		if len(reasons) == 0 || reasons[len(reasons)-1] != text {
+			reasons = append(reasons, text)
+		}
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"no path came up"}
+	}
+	return fmt.Errorf("no path within %v (--start-timeout): %s", d.plan.config.StartTimeout,
+		strings.Join(reasons, "; "))
+}
+
+// record has the state written down whenever it changed.
+func (d *daemon) record(now time.Duration) {
+	dev := d.stack.Device()
+	if dev.StateVersion() == d.recorded && (d.recordAt == 0 || now < d.recordAt) {
+		return
+	}
+	version, slots := dev.State()
+	d.recorded, d.recordAt = version, 0
+	d.store.Put(d.plan.state(slots), func(err error) {
+		d.loop.Post(func(now time.Duration) {
+			if err == nil {
+				dev.Recorded(version)
+				return
+			}
+			d.log.Log(slog.LevelError, "the state file cannot be written; new sessions wait",
+				"file", d.plan.stateFile, "err", err)
+			d.recordAt = now + stateRetry
+		})
+	})
+}
+
+// stop begins the orderly end.
+func (d *daemon) stop(now time.Duration, why string) {
+	if d.phase >= stopping {
+		return
+	}
+	d.log.Log(slog.LevelInfo, "stopping", "because", why)
+	notify(d.log.Log, "STOPPING=1")
+	for _, l := range d.listeners {
+		l.Close()
+	}
+	if s := d.stack.Server(); s != nil {
+		s.Shutdown(now)
+	}
+	d.stack.Device().Stop(now, stopGrace)
+	d.phase = stopping
+}
+
+// end makes the loop end after this round.
+func (d *daemon) end(err error) {
+	if d.phase != over {
+		d.phase, d.err = over, err
+		d.loop.Stop()
+	}
+}
+
+// The methods below are called from other goroutines.
+
+var errEnded = errors.New("the daemon has ended")
+
+// Status implements Controlled.
+func (d *daemon) Status() (Status, error) {
+	answer := make(chan Status, 1)
+	if !d.loop.Post(func(now time.Duration) { answer <- d.snapshot(now) }) {
+		return Status{}, errEnded
+	}
+	select {
+	case s := <-answer:
+		return s, nil
+	case <-d.loop.Done():
+		return Status{}, errEnded
+	}
+}
+
+// Stop begins the orderly end.
+func (d *daemon) Stop(why string) {
+	d.loop.Post(func(now time.Duration) { d.stop(now, why) })
+}
+
+// Down implements Controlled.
+func (d *daemon) Down(ctx context.Context) error {
+	d.Stop("braid down")
+	select {
+	case <-d.loop.Done():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if d.err != nil {
+		return d.err
+	}
+	if d.unflushed > 0 {
+		return fmt.Errorf("stopped, but %s could not be flushed", bytesShort(d.unflushed))
+	}
+	return nil
+}
