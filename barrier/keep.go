@@ -229,6 +229,11 @@ func (l *Ledger) DropCopies() {
 	dropped := false
 	for k := l.kept.first(0, ^uint64(0)); k != nil; {
 		next := l.kept.first(k.End, ^uint64(0))
+		if k.state == ready && k.in == &l.ready {
+			l.ready.remove(k)
+			l.out.remove(k)
+			k.state = waiting
+		}
 		if k.state == kept || k.state == pending || k.state == waiting {
 			l.forget(k)
 			dropped = true

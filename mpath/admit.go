@@ -19,6 +19,9 @@ func (d *Device) admitWaiting() bool {
 		d.begin(d.admission.pop())
 		moved = true
 	}
+	if d.admission.n > 0 && !d.unfenced() && !d.rounds.Holding() {
+		d.squeeze(true) // there is no room for its copies
+	}
 	return moved
 }
 

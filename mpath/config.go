@@ -77,7 +77,8 @@ type Config struct {
 // A SlotConfig is one path's place: the sessions that come and go in it have the same
 // ISID.
 type SlotConfig struct {
-	Name string // for logs: the URL
+	Name   string // for logs: the URL
+	Target string // name of the iSCSI target
 
 	// Lost describes the nexus that a former process left behind in this slot, nil if
 	// it left none. What it was sent may still be executed.

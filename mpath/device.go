@@ -132,6 +132,10 @@ func (d *Device) Completed() *Request { return d.done.pop() }
 // finish ends a request.
 func (d *Device) finish(r *Request) {
 	d.inFlight--
+	if d.stopping != nil && r == &d.stopping.req {
+		d.stopFlushed()
+		return
+	}
 	d.done.push(r)
 }
 

@@ -12,7 +12,7 @@ import (
 type fence struct {
 	needed   bool
 	startup  bool // left by a former process, which blocks it wrote is not known
-	tpgt     uint16
+	tpgt     int  // portal group of the lost nexus; noGroup if there are several
 	lastSent time.Duration
 	waitBy   time.Duration // when waiting has fenced it; never if waiting is not allowed
 	settleBy time.Duration // when a reinstatement counts; never if there was none
@@ -23,7 +23,7 @@ func newFence(now time.Duration, lost *LostNexus, cfg *Config) fence {
 	if lost == nil {
 		return f
 	}
-	f.needed, f.startup, f.tpgt = true, true, lost.TPGT
+	f.needed, f.startup, f.tpgt = true, true, int(lost.TPGT)
 	if cfg.Fence == FenceAuto || cfg.Fence == FenceWait {
 		f.waitBy = now + lost.Time2Wait + lost.Time2Retain + cfg.FenceMargin
 	}
@@ -45,7 +45,11 @@ func (d *Device) needFence(s *slot) {
 	f := &s.fence
 	f.settleBy = never // it was the reinstating session's own death
 	if !f.startup && (d.ledger.Doubtful(s.index) > 0 || d.ledger.Orphaned(s.index)) {
-		f.needed, f.tpgt = true, s.rec.nexus.TPGT
+		if group := int(s.rec.nexus.TPGT); f.needed && f.tpgt != group {
+			f.tpgt = noGroup // no one login ends the tasks of both
+		} else {
+			f.needed, f.tpgt = true, group
+		}
 		switch d.cfg.Fence {
 		case FenceAuto, FenceWait:
 			f.waitBy = f.lastSent + s.rec.nexus.Time2Wait + s.rec.nexus.Time2Retain + d.cfg.FenceMargin
@@ -55,6 +59,14 @@ func (d *Device) needFence(s *slot) {
 	}
 }
 
+const noGroup = -1
+
+// sameTarget reports whether two slots lead to one target: portal groups of different
+// targets are different nexuses whatever their numbers.
+func (d *Device) sameTarget(a, b *slot) bool {
+	return d.cfg.Slots[a.index].Target == d.cfg.Slots[b.index].Target
+}
+
 // fenceSibling is an active slot through whose portals s can be reinstated, -1 if there
 // is none: it must be of the same portal group, for another group is another nexus.
 func (d *Device) fenceSibling(s *slot) int {
@@ -62,7 +74,7 @@ func (d *Device) fenceSibling(s *slot) int {
 		return -1
 	}
 	for _, o := range d.slots {
-		if o != s && o.state == active && o.rec.nexus.TPGT == s.fence.tpgt {
+		if o != s && o.state == active && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
 			return o.index
 		}
 	}
@@ -75,7 +87,7 @@ func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 	if !f.needed {
 		return
 	}
-	if n.TPGT != f.tpgt {
+	if int(n.TPGT) != f.tpgt {
 		d.log(slog.LevelWarn, "session is of another portal group and fences nothing",
 			"path", s.name, "tpgt", n.TPGT, "lost", f.tpgt)
 		return
@@ -130,7 +142,7 @@ func (d *Device) unfenced() bool {
 // have taken the target with what its cache held.
 func (d *Device) checkSiblings() {
 	for _, s := range d.slots {
-		if s.state != active || s.proven >= d.now {
+		if !s.inLedger || s.proven >= d.now {
 			continue
 		}
 		o := d.newOp(opCheck)
@@ -144,7 +156,7 @@ func (d *Device) checkSiblings() {
 // without being noticed, and data that only it acknowledged would read as old data.
 func (d *Device) siblingsProven(s *slot) bool {
 	for _, o := range d.slots {
-		if o != s && o.state == active && s.once && o.proven < s.lostAt {
+		if o != s && o.inLedger && s.once && o.proven < s.lostAt {
 			return false
 		}
 	}

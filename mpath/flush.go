@@ -13,6 +13,7 @@ import (
 type flush struct {
 	barrier.Flush
 	req  *Request
+	from time.Duration
 	next *flush
 }
 
@@ -23,7 +24,7 @@ func (d *Device) newFlush(r *Request, scope uint64) *flush {
 	} else {
 		d.freeFlushes = f.next
 	}
-	*f = flush{req: r}
+	*f = flush{req: r, from: d.now}
 	f.Owner, f.Scope = f, scope
 	return f
 }
@@ -148,6 +149,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 		r.fail(EIO, barrier.ErrNotStable)
 		d.stats.Flushes.Failed++
 	}
+	d.stats.Flushes.Time += d.now - f.from
 	f.req, f.next = nil, d.freeFlushes
 	d.freeFlushes = f
 	d.finish(r)

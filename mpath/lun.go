@@ -109,6 +109,9 @@ func (l *LUN) same(o *LUN) error {
 		return &RefusedError{Reason: fmt.Sprintf("different LUNs: this path leads to %s (%s %s), "+
 			"the device is %s (%s %s): correct the URLs", o.Identity, o.Vendor, o.Product,
 			l.Identity, l.Vendor, l.Product)}
+	case o.Serial != "" && l.Serial != "" && o.Serial != l.Serial:
+		return &RefusedError{Reason: fmt.Sprintf("different LUNs: serial number %q on this path, "+
+			"%q on the others: correct the URLs", o.Serial, l.Serial)}
 	case o.BlockSize != l.BlockSize:
 		return &RefusedError{Reason: fmt.Sprintf("block size %d on this path, %d on the others",
 			o.BlockSize, l.BlockSize)}

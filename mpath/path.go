@@ -1,6 +1,7 @@
 package mpath
 
 import (
+	"errors"
 	"time"
 
 	"braid/iscsi/scsi"
@@ -51,6 +52,6 @@ type Connector interface {
 
 // permanent reports whether err says that trying again cannot help.
 func permanent(err error) bool {
-	p, ok := err.(interface{ Permanent() bool })
-	return ok && p.Permanent()
+	var p interface{ Permanent() bool }
+	return errors.As(err, &p) && p.Permanent()
 }

@@ -172,7 +172,8 @@ func (d *Device) lose(s *slot) {
 		d.freeOp(s.syncDone)
 		s.syncDone = nil
 	}
-	if s.inLedger {
+	alive := s.inLedger
+	if alive {
 		s.inLedger = false
 		d.ledger.Lost(s.index)
 		d.rounds.Step()
@@ -186,7 +187,7 @@ func (d *Device) lose(s *slot) {
 		return
 	}
 	s.lastErr = err
-	if was == active {
+	if alive {
 		s.stats.Failovers++
 		d.checkSiblings()
 	}
@@ -255,6 +256,16 @@ func (d *Device) allFinal() bool {
 	return true
 }
 
+// anyAlive reports whether a session carries I/O, or will when its LUN was looked at again.
+func (d *Device) anyAlive() bool {
+	for _, s := range d.slots {
+		if s.inLedger {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *Device) anyActive() bool {
 	for _, s := range d.slots {
 		if s.state == active {
@@ -266,7 +277,7 @@ func (d *Device) anyActive() bool {
 
 // countPaths notes when the last path went.
 func (d *Device) countPaths() {
-	if d.noPathSince == never && !d.anyActive() {
+	if d.noPathSince == never && !d.anyAlive() {
 		d.noPathSince = d.now
 		d.lostTogether()
 		if d.stopping == nil {

@@ -68,7 +68,6 @@ func (d *Device) stepStop() {
 		d.rounds.Flush(&s.flush.Flush)
 		d.stepFlush()
 	}
-	d.takeStopFlush(s)
 	if s.flushed && d.inFlight == 0 {
 		s.logout = true
 		for _, slot := range d.slots {
@@ -77,12 +76,9 @@ func (d *Device) stepStop() {
 	}
 }
 
-// takeStopFlush sees whether the last flush is done; it is not a client's.
-func (d *Device) takeStopFlush(s *stopping) {
-	if d.done.head != &s.req {
-		return
-	}
-	d.done.pop()
+// stopFlushed takes the end of the last flush, which is not a client's.
+func (d *Device) stopFlushed() {
+	s := d.stopping
 	s.flushed = true
 	if s.req.Err != OK {
 		d.log(slog.LevelError, "the last flush failed", "error", s.req.Reason)

@@ -10,8 +10,21 @@ import (
 
 // client is an NBD client with its socket.
 type client struct {
-	conn *nbd.Conn
-	sock loop.Socket
+	*nbd.Conn
+	stack *Stack
+	sock  loop.Socket
+}
+
+// Sent implements loop.Stream. A reply that left makes room for requests that are not read
+// yet: the kick brings the Step that lets their clients go on.
+func (c *client) Sent(now time.Duration, n int) {
+	c.Conn.Sent(now, n)
+	for _, o := range c.stack.clients {
+		if !o.WantsRead() {
+			c.sock.Kick()
+			return
+		}
+	}
 }
 
 // Accept takes a new NBD client; nil turns it away. It is a loop.Acceptor.
@@ -19,11 +32,12 @@ func (k *Stack) Accept(now time.Duration, sock loop.Socket) loop.Stream {
 	if k.server == nil {
 		return nil
 	}
-	c := k.server.Accept(now)
-	if c == nil {
+	conn := k.server.Accept(now)
+	if conn == nil {
 		return nil
 	}
-	k.clients = append(k.clients, client{c, sock})
+	c := &client{conn, k, sock}
+	k.clients = append(k.clients, c)
 	return c
 }
 
@@ -38,13 +52,13 @@ func (k *Stack) tickClients(now time.Duration) {
 	kept := k.clients[:0]
 	for _, c := range k.clients {
 		switch {
-		case c.conn.State() == "closed":
+		case c.State() == "closed":
 			continue
-		case c.conn.Finished():
-			c.sock.Close(c.conn.Err() != nil)
-			c.conn.Closed(now, nil)
+		case c.Finished():
+			c.sock.Close(c.Err() != nil)
+			c.Closed(now, nil)
 			continue
-		case c.conn.HasOutput(), c.conn.Resumed():
+		case c.HasOutput() || c.Resumed():
 			c.sock.Kick()
 		}
 		kept = append(kept, c)

@@ -43,7 +43,7 @@ type Stack struct {
 	dev      *mpath.Device
 	server   *nbd.Server
 	pool     watchedPool
-	clients  []client
+	clients  []*client
 	sessions []session
 	current  []*iscsi.Session // of each slot: the newest
 	again    bool             // another Step is wanted at once
@@ -79,11 +79,13 @@ func (k *Stack) Server() *nbd.Server { return k.server }
 // arrive before: it implements loop.Driver.
 func (k *Stack) Step(now time.Duration) time.Duration {
 	k.progressOfTCP(now)
-	for i := 0; i < maxRounds; i++ {
+	for i, more := 0, true; more; i++ {
 		k.dev.Step(now)
 		k.serve()
 		k.answer(now)
-		if !k.resume(now) {
+		more = k.resume(now)
+		if i == maxRounds {
+			k.again = more
 			break
 		}
 	}
