@@ -7,7 +7,7 @@ import (
 )
 
 // The MD5 value is the published example of hash mode 4800 of hashcat; the others
-// are the same input through the hashes of another library.
+// are the same input through the hashes of Python.
 func TestCHAPResponse(t *testing.T) {
 	challenge, _ := hex.DecodeString("35343534373533343633383832343736")
 	for alg, want := range map[Algorithm]string{

@@ -119,6 +119,8 @@ func (n *Initiator) receiveSecurity(r pdu.LoginResponse, pairs []Pair) (bool, er
 		return false, nil
 	}
 	if n.step != secured {
+		// Not reached while only proven steps ask for T; kept because all of
+		// authentication hangs on it.
 		return false, &AuthError{Reason: "the target ends the security stage too early"}
 	}
 	n.stage = r.NSG
