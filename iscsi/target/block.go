@@ -45,6 +45,24 @@ func (t *Target) executeWrite(now time.Duration, k *task) {
 	t.submit(now, k)
 }
 
+// executeVerify compares blocks with those that the initiator sent, if it did.
+func (t *Target) executeVerify(now time.Duration, k *task) {
+	n := len(k.out.data)
+	if n == 0 {
+		t.respond(now, k, scsi.Good, nil)
+		return
+	}
+	if k.in.buf = t.pool.get(n); k.in.buf == nil {
+		t.respond(now, k, scsi.TaskSetFull, nil)
+		return
+	}
+	k.op = Op{
+		Kind: OpRead, Offset: k.cdb.LBA << k.unit.shift,
+		Length: uint64(n), Data: k.in.buf.b[:n],
+	}
+	t.submit(now, k)
+}
+
 // executeUnmap makes the ranges of the parameter list read as zeroes.
 func (t *Target) executeUnmap(now time.Duration, k *task) {
 	fail := func(sense scsi.Sense) { t.respond(now, k, scsi.CheckCondition, &sense) }
@@ -70,7 +88,7 @@ func (t *Target) executeUnmap(now time.Duration, k *task) {
 		}
 		total += uint64(r.Blocks)
 	}
-	if total<<k.unit.shift > maxZeroBytes {
+	if total > maxUnmapBlocks {
 		fail(invalidList)
 		return
 	}
@@ -105,11 +123,6 @@ func (t *Target) executeWriteSame(now time.Duration, k *task) {
 	u := k.unit
 	off, length := k.cdb.LBA<<u.shift, uint64(k.cdb.Blocks)<<u.shift
 	pattern := k.out.data
-	if len(pattern) < int(k.out.want) {
-		sense := scsi.InvalidField(10)
-		t.respond(now, k, scsi.CheckCondition, &sense)
-		return
-	}
 	if isZero(pattern) {
 		k.op = Op{Kind: OpZero, Offset: off, Length: length}
 		t.submit(now, k)

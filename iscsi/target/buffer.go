@@ -4,7 +4,8 @@ import "math/bits"
 
 const (
 	minBufferBits = 8  // 256 bytes
-	maxBufferBits = 23 // 8 MiB
+	maxBufferBits = 25 // 32 MiB
+	keepBits      = 22 // larger ones are not kept
 )
 
 // A buffer is a piece of memory that one task or one queued PDU owns.
@@ -57,5 +58,7 @@ func (p *buffers) put(b *buffer) {
 	if p.out < 0 {
 		panic("target: buffer given back twice")
 	}
-	p.free[b.class] = append(p.free[b.class], b)
+	if b.class <= keepBits {
+		p.free[b.class] = append(p.free[b.class], b)
+	}
 }

@@ -219,12 +219,16 @@ func (c *Conn) handleDataOut(now time.Duration, p *pdu.PDU) {
 	o := &k.out
 	placed := o.placing
 	o.placing = false
-	if !o.arrived(&d) {
+	expected, known := o.arrived(&d)
+	if !known {
 		c.reject(p.Header, pdu.RejectProtocolError)
 		c.protocolError(now, "Data-Out that was not asked for")
 		return
 	}
-	if from := int(d.Offset); from < o.limit {
+	if !expected {
+		// Something before it is missing, or comes later (RFC 7143 section 7.9).
+		k.refuse(scsi.CheckCondition, crcError)
+	} else if from := int(d.Offset); from < o.limit {
 		n := min(len(p.Data), o.limit-from)
 		if !placed {
 			copy(o.data[from:], p.Data[:n])
@@ -238,31 +242,35 @@ func (c *Conn) handleDataOut(now time.Duration, p *pdu.PDU) {
 	c.t.advance(now, k)
 }
 
-// arrived checks a Data-Out PDU against what may come, and counts it.
-func (o *dataOut) arrived(d *pdu.DataOut) bool {
+// arrived counts a Data-Out PDU. It is not known if it lies outside of all that
+// may come, and not expected if it is out of sequence.
+func (o *dataOut) arrived(d *pdu.DataOut) (expected, known bool) {
 	end := uint64(d.Offset) + uint64(d.DataLen)
 	if d.TTT == pdu.ReservedTag {
-		if !o.unsolicited || d.Offset != o.next || end > uint64(o.end) {
-			return false
+		if !o.unsolicited || end > uint64(o.end) {
+			return false, false
 		}
-		o.next = uint32(end)
+		expected = d.Offset == o.next && d.DataSN == o.dataSN
+		o.next, o.dataSN = uint32(end), d.DataSN+1
 		o.unsolicited = !d.Final
-		return true
+		return expected, true
 	}
 	for i := range o.bursts {
 		b := &o.bursts[i]
 		if !b.active || b.ttt != d.TTT {
 			continue
 		}
-		if d.Offset != b.next || end > uint64(b.end) || d.Final != (end == uint64(b.end)) {
-			return false
+		if end > uint64(b.end) {
+			return false, false
 		}
-		b.next = uint32(end)
+		expected = d.Offset == b.next && d.DataSN == b.dataSN &&
+			d.Final == (end == uint64(b.end))
+		b.next, b.dataSN = uint32(end), d.DataSN+1
 		if d.Final {
 			b.active = false
 			o.outstanding--
 		}
-		return true
+		return expected, true
 	}
-	return false
+	return false, false
 }

@@ -50,7 +50,7 @@ type Config struct {
 
 	QueueDepth  int // commands of a session at a time; default 128, at most 1024
 	MaxConns    int // of all sessions; default 256
-	BufferBytes int // for the data of commands under way; default 64 MiB
+	BufferBytes int // for the data of commands under way; default 128 MiB
 
 	// FirstAttention is the unit attention that a nexus finds which the target
 	// does not know. One that it knows finds 29h/07h, unless this is
@@ -114,7 +114,7 @@ func (c *Config) complete() error {
 	def(&c.MaxOutstandingR2T, maxR2T)
 	def(&c.QueueDepth, 128)
 	def(&c.MaxConns, 256)
-	def(&c.BufferBytes, 64<<20)
+	def(&c.BufferBytes, 128<<20)
 	if c.LoginTimeout == 0 {
 		c.LoginTimeout = 15 * time.Second
 	}

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"bytes"
 	"errors"
 	"syscall"
 	"time"
@@ -40,7 +41,9 @@ func (t *Target) execute(now time.Duration, k *task) {
 		t.executeUnmap(now, k)
 	case scsi.OpWriteSame10, scsi.OpWriteSame16:
 		t.executeWriteSame(now, k)
-	case scsi.OpTestUnitReady, scsi.OpVerify10, scsi.OpVerify16:
+	case scsi.OpVerify10, scsi.OpVerify16:
+		t.executeVerify(now, k)
+	case scsi.OpTestUnitReady:
 		t.respond(now, k, scsi.Good, nil)
 	default:
 		t.executeInquiry(now, k)
@@ -132,6 +135,12 @@ func (t *Target) proceed(now time.Duration, k *task) bool {
 		k.leaveStore()
 		t.sendIn(now, k)
 		return false
+	case scsi.OpVerify10, scsi.OpVerify16:
+		if !bytes.Equal(k.op.Data, k.out.data) {
+			k.leaveStore()
+			t.respond(now, k, scsi.CheckCondition, &miscompare)
+			return false
+		}
 	}
 	k.leaveStore()
 	t.respond(now, k, scsi.Good, nil)

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"encoding/binary"
 	"time"
 
 	"braid/iscsi/scsi"
@@ -53,7 +54,7 @@ func (t *Target) describe(k *task, dst []byte) ([]byte, bool) {
 		if c.Action == scsi.ActionReadCapacity16 {
 			return u.capacity().Append16(dst), true
 		}
-		k.refuse(scsi.CheckCondition, scsi.InvalidField(1))
+		return u.lbaStatus(k, dst)
 	case scsi.OpModeSense6, scsi.OpModeSense10:
 		return u.modeSense(k, dst)
 	default:
@@ -97,6 +98,33 @@ func (u *unit) capacity() scsi.Capacity {
 	}
 	c.LBPME, c.LBPRZ = u.Thin, u.Thin
 	return c
+}
+
+// lbaStatus tells of the run of blocks from an address on that are alike whether
+// they are mapped (SBC-3 section 5.4).
+func (u *unit) lbaStatus(k *task, dst []byte) ([]byte, bool) {
+	const deallocated = 1
+	lba := k.cdb.LBA
+	switch {
+	case !u.Thin:
+		k.refuse(scsi.CheckCondition, scsi.InvalidField(1))
+		return dst, false
+	case lba >= u.blocks:
+		k.refuse(scsi.CheckCondition, outOfRange)
+		return dst, false
+	}
+	blocks, status := u.blocks-lba, byte(0)
+	if m, ok := u.Store.(mapper); ok {
+		mapped, n := m.extent(lba << u.shift)
+		blocks = min(max(n>>u.shift, 1), blocks)
+		if !mapped {
+			status = deallocated
+		}
+	}
+	dst = append(dst, 0, 0, 0, 20, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint64(dst, lba)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(min(blocks, 1<<32-1)))
+	return append(dst, status, 0, 0, 0), true
 }
 
 func (u *unit) modeSense(k *task, dst []byte) ([]byte, bool) {

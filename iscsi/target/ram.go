@@ -210,3 +210,15 @@ func (r *RAM) giveBack(p *page) {
 		r.retire(p)
 	}
 }
+
+func (r *RAM) extent(off uint64) (mapped bool, n uint64) {
+	const most = 1 << 16 // pages looked at
+	index := off >> r.shift
+	mapped = r.at(index) != nil
+	end := (r.size + r.pageSize - 1) >> r.shift
+	next := index + 1
+	for next < end && next < index+most && (r.at(next) != nil) == mapped {
+		next++
+	}
+	return mapped, min(next<<r.shift, r.size) - off
+}

@@ -53,6 +53,13 @@ type lender interface {
 	giveBack(p *page)
 }
 
+// A mapper is a Store that knows which of its bytes take up space.
+type mapper interface {
+	// extent tells whether the byte at off does, and for how many bytes from
+	// there on that is so.
+	extent(off uint64) (mapped bool, n uint64)
+}
+
 // A Forgetful store models a volatile cache.
 type Forgetful interface {
 	// Lose takes back writes that are not stable. It asks choose, in

@@ -71,6 +71,7 @@ type dataOut struct {
 	unsolicited bool   // unsolicited Data-Out is still to come
 	next        uint32 // its next offset
 	end         uint32 // where it must end at the latest
+	dataSN      uint32 // its next one
 
 	asked       int // how far R2Ts have asked
 	r2tSN       uint32
@@ -83,6 +84,7 @@ type burst struct {
 	active    bool
 	ttt       uint32
 	next, end uint32
+	dataSN    uint32
 }
 
 // dataIn is the state of a command's data to the initiator.

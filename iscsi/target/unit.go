@@ -12,8 +12,9 @@ import (
 
 // Limits of one command, in bytes; pages B0h tells them in blocks.
 const (
-	maxTransferBytes = 4 << 20
+	maxTransferBytes = 32 << 20
 	maxZeroBytes     = 1 << 30 // WRITE SAME, UNMAP
+	maxUnmapBlocks   = 1 << 20
 	maxUnmapRanges   = 256
 )
 
@@ -106,6 +107,7 @@ var (
 	parameterError = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x1a} // PARAMETER LIST LENGTH ERROR
 	invalidList    = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x26} // INVALID FIELD IN PARAMETER LIST
 	writeProtected = scsi.Sense{Key: scsi.DataProtect, ASC: 0x27}
+	miscompare     = scsi.Sense{Key: scsi.Miscompare, ASC: 0x1d}                 // MISCOMPARE DURING VERIFY OPERATION
 	crcError       = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05} // PROTOCOL SERVICE CRC ERROR
 	writeFailed    = scsi.Sense{Key: scsi.MediumError, ASC: 0x0c}                // WRITE ERROR
 	readFailed     = scsi.Sense{Key: scsi.MediumError, ASC: 0x11}                // UNRECOVERED READ ERROR
@@ -152,8 +154,13 @@ func (u *unit) plan(k *task) {
 		u.checkTransfer(k, bytes, maxTransferBytes)
 		k.out.want = uint32(min(bytes, maxTransferBytes))
 	case scsi.OpVerify10, scsi.OpVerify16:
-		u.checkTransfer(k, bytes, 1<<62)
-		if c.ByteCheck != 0 {
+		switch c.ByteCheck {
+		case 0: // of the medium itself: there is nothing to check
+			u.checkTransfer(k, bytes, 1<<62)
+		case 1:
+			u.checkTransfer(k, bytes, maxTransferBytes)
+			k.out.want = uint32(min(bytes, maxTransferBytes))
+		default:
 			k.refuse(scsi.CheckCondition, scsi.InvalidField(1))
 		}
 	case scsi.OpSynchronizeCache10, scsi.OpSynchronizeCache16:
@@ -169,6 +176,9 @@ func (u *unit) plan(k *task) {
 		}
 		if !c.NDOB {
 			k.out.want = uint32(u.BlockSize)
+		}
+		if k.expected != k.out.want {
+			k.refuse(scsi.CheckCondition, scsi.InvalidField(0))
 		}
 	case scsi.OpUnmap:
 		switch {

@@ -213,3 +213,5 @@ func (d *dirtyBlock) index(nexus uint32) int {
 func (v *Volatile) lend(off uint64, n int) ([]byte, *page) { return v.ram.lend(off, n) }
 
 func (v *Volatile) giveBack(p *page) { v.ram.giveBack(p) }
+
+func (v *Volatile) extent(off uint64) (bool, uint64) { return v.ram.extent(off) }

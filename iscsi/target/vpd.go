@@ -86,7 +86,7 @@ func (u *unit) limits() scsi.BlockLimits {
 		MaxWriteSame:   maxZeroBytes >> u.shift,
 	}
 	if u.Thin {
-		l.MaxUnmapLBAs = maxZeroBytes >> u.shift
+		l.MaxUnmapLBAs = maxUnmapBlocks
 		l.MaxUnmapDescriptors = maxUnmapRanges
 		l.UnmapGranularity = uint32(max(4096>>u.shift, 1))
 	}
