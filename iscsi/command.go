@@ -51,7 +51,7 @@ func (s *Session) issue(c *Conn, t *task) {
 	s.issued++
 	c.load += n + commandCost
 
-	var h pdu.Header
+	h := &c.scratch
 	pdu.SCSICommand{
 		Final:       first == imm,
 		Read:        cmd.Dir == scsi.Read && n > 0,
@@ -64,8 +64,8 @@ func (s *Session) issue(c *Conn, t *task) {
 		ExpStatSN:   c.expStatSN,
 		CDB:         cmd.CDB,
 		DataLen:     imm,
-	}.Marshal(&h)
-	t.command = c.out.Push(&h, cmd.Data[:imm], pdu.Urgent)
+	}.Marshal(h)
+	t.command = c.out.Push(h, cmd.Data[:imm], pdu.Urgent)
 	if first > imm {
 		t.out.grant(transfer{ttt: pdu.ReservedTag, offset: imm, end: first})
 		t.out.granted = first

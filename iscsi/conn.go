@@ -67,6 +67,9 @@ type Conn struct {
 	bursts    ring[uint32] // tags of tasks with unsolicited Data-Out to send
 	transfers ring[uint32] // tags of tasks with Data-Out to send that R2Ts asked for
 
+	// scratch is where headers are made; the Sender copies them.
+	scratch pdu.Header
+
 	life      time.Duration // when it last showed life
 	sentBytes uint64
 }

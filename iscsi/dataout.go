@@ -138,7 +138,7 @@ func (c *Conn) sendData(t *task) {
 	w := &t.out
 	tr := &w.transfers[w.head]
 	n := min(tr.end-tr.offset, c.params.MaxXmitDataSegmentLength)
-	var h pdu.Header
+	h := &c.scratch
 	pdu.DataOut{
 		Final:     tr.offset+n == tr.end,
 		LUN:       c.s.cfg.LUN,
@@ -148,8 +148,8 @@ func (c *Conn) sendData(t *task) {
 		DataSN:    tr.dataSN,
 		Offset:    uint32(tr.offset),
 		DataLen:   n,
-	}.Marshal(&h)
-	t.lastData = c.out.Push(&h, t.cmd.Data[tr.offset:tr.offset+n], pdu.Bulk)
+	}.Marshal(h)
+	t.lastData = c.out.Push(h, t.cmd.Data[tr.offset:tr.offset+n], pdu.Bulk)
 	w.sent += n
 	tr.dataSN++
 	tr.offset += n

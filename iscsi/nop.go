@@ -114,7 +114,7 @@ func (c *Conn) sendPong(p pong) { c.sendNop(pdu.ReservedTag, p.ttt, p.lun) }
 // sendNop queues a NOP-Out ahead of bulk data. It is immediate: it uses up no
 // CmdSN and passes a closed window.
 func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) {
-	var h pdu.Header
+	h := &c.scratch
 	pdu.NopOut{
 		Immediate: true,
 		LUN:       lun,
@@ -122,8 +122,8 @@ func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) {
 		TTT:       ttt,
 		CmdSN:     c.s.window.next,
 		ExpStatSN: c.expStatSN,
-	}.Marshal(&h)
-	c.out.Push(&h, nil, pdu.Urgent)
+	}.Marshal(h)
+	c.out.Push(h, nil, pdu.Urgent)
 }
 
 // nopIn takes the answer to a ping, or the target's own ping.

@@ -3,6 +3,7 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"time"
 
@@ -132,9 +133,13 @@ func (c *Conn) textResponse(now time.Duration, h *pdu.Header, data []byte) error
 		s.pumpText(now)
 		return nil
 	}
-	list, err := parseTargets(x.answer, c.address)
+	list, skipped, err := parseTargets(x.answer, c.address)
 	if err != nil {
 		return breach(h, "%v", err)
+	}
+	if skipped != nil {
+		s.cfg.Log(slog.LevelWarn, "an address that SendTargets told is left out",
+			"portal", c.address, "error", skipped)
 	}
 	s.tasks.put(x.task)
 	*x = textExchange{targets: list, done: true}
@@ -142,30 +147,31 @@ func (c *Conn) textResponse(now time.Duration, h *pdu.Header, data []byte) error
 }
 
 // parseTargets reads the answer to SendTargets. A target without an address is
-// where it was asked for, RFC 7143 appendix C.
-func parseTargets(text []byte, asked string) ([]TargetRecord, error) {
+// where it was asked for, RFC 7143 appendix C. Addresses that cannot be read are
+// left out; skipped is why, of the last one.
+func parseTargets(text []byte, asked string) (list []TargetRecord, skipped, err error) {
 	pairs, err := login.ParseText(text)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(pairs) > maxTargets {
-		return nil, errors.New("too many targets")
+		return nil, nil, errors.New("too many targets")
 	}
-	var list []TargetRecord
 	for _, p := range pairs {
 		switch p.Key {
 		case "TargetName":
 			if err := login.ValidName(p.Value); err != nil {
-				return nil, fmt.Errorf("target name: %w", err)
+				return nil, nil, fmt.Errorf("target name: %w", err)
 			}
 			list = append(list, TargetRecord{Name: p.Value})
 		case "TargetAddress":
 			if len(list) == 0 {
-				return nil, errors.New("an address before any target")
+				return nil, nil, errors.New("an address before any target")
 			}
 			address, tpgt, err := login.ParseTargetAddress(p.Value)
 			if err != nil {
-				return nil, err
+				skipped = err
+				continue
 			}
 			t := &list[len(list)-1]
 			t.Portals = append(t.Portals, Portal{address, tpgt})
@@ -176,5 +182,5 @@ func parseTargets(text []byte, asked string) ([]TargetRecord, error) {
 			list[i].Portals = []Portal{{Address: asked, TPGT: -1}}
 		}
 	}
-	return list, nil
+	return list, skipped, nil
 }
