@@ -50,7 +50,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire())
+	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire(), newTarget())
 	return root
 }
 

@@ -54,7 +54,7 @@ func (d *daemon) snapshot(now time.Duration) Status {
 			ServiceTimeUS: float64(p.Counters.ServiceTime) / float64(time.Microsecond),
 		}
 		if p.State != "active" && p.LastErr != nil {
-			path.Error = p.LastErr.Error()
+			path.Error = explain(p.LastErr).Error()
 		}
 		if session := d.stack.Session(p.Index); session != nil && session.Err() == nil {
 			n := session.Nexus()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -49,8 +50,11 @@ func main() {
 		o := login.DefaultOffer()
 		o.InitiatorName, o.TargetName = "iqn.2026-01.test:init", os.Args[2]
 		cfg.Sessions = append(cfg.Sessions, iscsi.Config{Offer: o, ISID: [6]byte{0x80, 1, 2, 3, 0, byte(i)}, Portals: strings.Split(p, ","), LUN: scsi.EncodeLUN(1), NopInterval: 5 * time.Second})
-		cfg.Device.Slots = append(cfg.Device.Slots, mpath.SlotConfig{Name: p})
+		cfg.Device.Slots = append(cfg.Device.Slots, mpath.SlotConfig{Name: p, Target: os.Args[2]})
 	}
 	d := &drv{k: stack.New(l.Now(), cfg), l: l, path: os.Args[1]}
+	if f := os.Getenv("PROF"); f != "" {
+		go func() { time.Sleep(3*time.Second); w, _ := os.Create(f); pprof.StartCPUProfile(w); time.Sleep(6*time.Second); pprof.StopCPUProfile(); w.Close() }()
+	}
 	if err := l.Run(d); err != nil { panic(err) }
 }
