@@ -171,9 +171,8 @@ func (t *Target) solicit(k *task) {
 			Offset: uint32(o.asked), DesiredLen: uint32(n),
 		}
 		r.StatSN, r.ExpCmdSN, r.MaxCmdSN = k.conn.sequence()
-		var h pdu.Header
-		r.Marshal(&h)
-		k.conn.push(&h, nil, nil, nil, nil)
+		r.Marshal(&k.conn.header)
+		k.conn.push(&k.conn.header, nil, nil, nil, nil)
 		o.r2tSN++
 		o.outstanding++
 		o.asked += n

@@ -61,6 +61,8 @@ type Config struct {
 	NopInterval  time.Duration // of silence before a NOP-In asks; 0: never
 	NopTimeout   time.Duration // for the answer; default 5 s
 
+	// Script is played from the start.
+	Script *Script
 	// Rand decides what faults leave to chance; default: a fixed seed.
 	Rand *rand.Rand
 	// CHAPRand is the source of challenges. It is needed for CHAP.

@@ -51,6 +51,7 @@ type Conn struct {
 
 	recv     *pdu.Receiver
 	send     *pdu.Sender
+	header   pdu.Header // scratch
 	releases releaseQueue
 	paused   bool
 	resumed  bool

@@ -71,9 +71,8 @@ func (c *Conn) sendData(k *task) bool {
 			b, in.buf = in.buf, nil
 		}
 		d.ExpCmdSN, d.MaxCmdSN = c.session.expCmdSN, c.session.maxCmdSN
-		var h pdu.Header
-		d.Marshal(&h)
-		c.push(&h, data, in.from, p, b)
+		d.Marshal(&c.header)
+		c.push(&c.header, data, in.from, p, b)
 		if last {
 			c.t.free(k)
 			return true

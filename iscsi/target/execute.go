@@ -182,9 +182,8 @@ func (t *Target) respond(now time.Duration, k *task, status scsi.Status, sense *
 	}
 	k.discharge() // so that the window, which the response tells, is open again
 	r.StatSN, r.ExpCmdSN, r.MaxCmdSN = c.status()
-	var h pdu.Header
-	r.Marshal(&h)
-	c.push(&h, data, nil, nil, b)
+	r.Marshal(&c.header)
+	c.push(&c.header, data, nil, nil, b)
 	t.free(k)
 }
 

@@ -24,9 +24,8 @@ func (c *Conn) handleNop(h *pdu.Header, data []byte) error {
 		b = c.t.pool.must(len(data))
 		data = b.b[:copy(b.b, data)]
 	}
-	var out pdu.Header
-	in.Marshal(&out)
-	c.push(&out, data, nil, nil, b)
+	in.Marshal(&c.header)
+	c.push(&c.header, data, nil, nil, b)
 	return nil
 }
 
@@ -47,9 +46,8 @@ func (c *Conn) tickNop(now time.Duration) {
 		ITT: pdu.ReservedTag, TTT: c.t.nextTTT(), StatSN: c.statSN,
 		ExpCmdSN: c.session.expCmdSN, MaxCmdSN: c.session.maxCmdSN,
 	}
-	var out pdu.Header
-	in.Marshal(&out)
-	c.push(&out, nil, nil, nil, nil)
+	in.Marshal(&c.header)
+	c.push(&c.header, nil, nil, nil, nil)
 }
 
 func (c *Conn) nopDeadline() time.Duration {

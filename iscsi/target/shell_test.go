@@ -17,6 +17,7 @@ type shell struct {
 	quit  chan struct{}
 	wg    sync.WaitGroup
 	lns   []net.Listener
+	addrs []string
 	socks map[*Conn]*shellConn
 }
 
@@ -37,23 +38,22 @@ func (s *shell) post(f func(now time.Duration)) {
 	}
 }
 
-// newShell makes listeners for n portals; make is given their addresses.
-func newShell(tb testing.TB, n int, make_ func(addrs []string, s *shell) *Target) *shell {
+// newShell listens for n portals; make_ finds their addresses in the shell.
+func newShell(tb testing.TB, n int, make_ func(s *shell) *Target) *shell {
 	tb.Helper()
 	s := &shell{
 		start: time.Now(), inbox: make(chan func(time.Duration), 64),
 		quit: make(chan struct{}), socks: map[*Conn]*shellConn{},
 	}
-	var addrs []string
 	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			tb.Fatal(err)
 		}
 		s.lns = append(s.lns, ln)
-		addrs = append(addrs, ln.Addr().String())
+		s.addrs = append(s.addrs, ln.Addr().String())
 	}
-	s.t = make_(addrs, s)
+	s.t = make_(s)
 	for i, ln := range s.lns {
 		s.wg.Go(func() { s.accept(i, ln) })
 	}

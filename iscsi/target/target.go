@@ -56,6 +56,9 @@ func New(now time.Duration, cfg Config) (*Target, error) {
 	if err := t.makeUnits(); err != nil {
 		return nil, err
 	}
+	if cfg.Script != nil {
+		t.Play(now, cfg.Script)
+	}
 	return t, nil
 }
 

@@ -1,0 +1,92 @@
+package target
+
+import (
+	"testing"
+
+	"braid/iscsi/pdu"
+	"braid/iscsi/scsi"
+)
+
+// pump sends bytes to the target and throws away what it answers.
+func (p *peer) pump(b []byte, bufs [][]byte) [][]byte {
+	for len(b) > 0 {
+		n := 0
+		for _, r := range p.c.RecvBuffers(bufs[:0]) {
+			n += copy(r, b[n:])
+		}
+		b = b[n:]
+		p.c.Received(0, n)
+		for p.c.HasOutput() {
+			out := p.c.SendBuffers(bufs[:0])
+			n := 0
+			for _, v := range out {
+				n += len(v)
+			}
+			p.c.Sent(0, n)
+		}
+	}
+	return bufs
+}
+
+const batch = 32
+
+// wire makes a batch of commands; patch sets the numbers of round i in it.
+func wire(p *peer, cdb func(i int) [16]byte, write []byte, read int) (b []byte, patch func()) {
+	var at []int
+	for i := range batch {
+		c := p.command(cdb(i), write, read)
+		var h pdu.Header
+		c.Marshal(&h)
+		at = append(at, len(b))
+		b = append(append(b, h[:]...), write...)
+	}
+	first := true
+	return b, func() {
+		if first {
+			first = false
+			return
+		}
+		for _, o := range at {
+			h := (*pdu.Header)(b[o:])
+			c, _ := pdu.ParseSCSICommand(h)
+			c.CmdSN += batch
+			c.ITT += batch
+			c.Marshal(h)
+		}
+	}
+}
+
+func speed(b *testing.B, cdb func(i int) [16]byte, write []byte, read int) {
+	x := newBench(b, Config{LUNs: []LUNConfig{{Store: newRAM(b, 64<<20), WriteCache: true}}})
+	p := x.session("speed", 0, 1)
+	bufs := make([][]byte, 0, 256)
+	full := pattern(1, 64<<10)
+	for lba := uint64(0); lba < 16384; lba += 128 {
+		if r := p.result(scsi.Write16(lba, 128, false), full, 0); r.status != scsi.Good {
+			b.Fatal(r)
+		}
+	}
+	w, patch := wire(p, cdb, write, read)
+	patch()
+	bufs = p.pump(w, bufs)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := 0; i < b.N; i += batch {
+		patch()
+		p.pump(w, bufs)
+	}
+}
+
+func BenchmarkRead4K(b *testing.B) {
+	speed(b, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	speed(b, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+		pattern(7, 4096), 0)
+}
+
+func BenchmarkRead64K(b *testing.B) {
+	speed(b, func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
+		64<<10)
+}
