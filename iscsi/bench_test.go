@@ -73,7 +73,11 @@ func TestNoAllocation(t *testing.T) {
 		name string
 		dir  scsi.Direction
 		n    int
-	}{{"read", scsi.Read, 4096}, {"write", scsi.Write, 4096}, {"large write", scsi.Write, 256 << 10}} {
+	}{
+		{"read", scsi.Read, 4096},
+		{"write", scsi.Write, 4096},
+		{"large write", scsi.Write, 256 << 10},
+	} {
 		e := newEcho(t, c.dir, c.n)
 		for range 1000 {
 			e.round()

@@ -177,9 +177,10 @@ func (c *Conn) HasOutput() bool {
 	return c.out.Len()+c.bursts.len()+c.transfers.len()+c.pongs.len() > 0
 }
 
-// Sent says that the transport took n bytes.
+// Sent says that the transport took n bytes, also after Released if it was asked to
+// close in order.
 func (c *Conn) Sent(now time.Duration, n int) {
-	if n == 0 || c.gone || c.want == WantReset {
+	if n == 0 || c.out.Len() == 0 {
 		return
 	}
 	c.out.Sent(n)

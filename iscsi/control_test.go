@@ -253,7 +253,8 @@ func (p *peer) taskAnswer(itt uint32, response uint8) {
 func TestAbort(t *testing.T) {
 	r := newUp(t, 1, nil)
 	p := r.peers[0]
-	first, again, third := r.submit(scsi.Read, 512), r.submit(scsi.Write, 512), r.submit(scsi.Read, 512)
+	first, again := r.submit(scsi.Read, 512), r.submit(scsi.Write, 512)
+	third := r.submit(scsi.Read, 512)
 	p.take()
 	r.sleep(30*second - 1)
 	p.expect(``)
@@ -285,9 +286,11 @@ func TestAbortFails(t *testing.T) {
 		do   func(r *rig, p *peer)
 		want string
 	}{
-		{"refused", func(_ *rig, p *peer) { p.taskAnswer(2, pdu.TaskFunctionRejected) }, "response 255"},
+		{"refused", func(_ *rig, p *peer) { p.taskAnswer(2, 255) }, "response 255"},
 		{"not supported", func(_ *rig, p *peer) { p.taskAnswer(2, 5) }, "response 5"},
-		{"no answer", func(r *rig, _ *peer) { r.sleep(10 * second) }, "no answer to ABORT TASK within 10s"},
+		{"no answer", func(r *rig, _ *peer) {
+			r.sleep(10 * second)
+		}, "no answer to ABORT TASK within 10s"},
 		{"wrong tag", func(_ *rig, p *peer) { p.taskAnswer(1, 0) }, "no task management request"},
 		{"rejected", func(_ *rig, p *peer) {
 			var h pdu.Header
@@ -335,7 +338,8 @@ func TestTimeoutInQueue(t *testing.T) {
 }
 
 func (p *peer) logoutAnswer(itt uint32, response uint8) {
-	a := pdu.LogoutResponse{Response: response, ITT: itt, StatSN: p.sn(), Time2Wait: 1, Time2Retain: 2}
+	a := pdu.LogoutResponse{Response: response, ITT: itt, StatSN: p.sn()}
+	a.Time2Wait, a.Time2Retain = 1, 2
 	a.ExpCmdSN, a.MaxCmdSN = p.window()
 	p.send(a, nil)
 }
@@ -380,9 +384,13 @@ func TestLogoutFails(t *testing.T) {
 		do   func(r *rig, p *peer)
 		want string
 	}{
-		{"refused", func(_ *rig, p *peer) { p.logoutAnswer(2, pdu.LogoutCleanupFailed) }, "response 3"},
-		{"no answer", func(r *rig, _ *peer) { r.sleep(5 * second) }, "no answer to Logout within 5s"},
-		{"closed", func(r *rig, p *peer) { p.c.Closed(r.now, nil) }, "logout: closed by the target"},
+		{"refused", func(_ *rig, p *peer) { p.logoutAnswer(2, 3) }, "response 3"},
+		{"no answer", func(r *rig, _ *peer) {
+			r.sleep(5 * second)
+		}, "no answer to Logout within 5s"},
+		{"closed", func(r *rig, p *peer) {
+			p.c.Closed(r.now, nil)
+		}, "logout: closed by the target"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newUp(t, 1, nil)

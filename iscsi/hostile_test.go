@@ -116,7 +116,8 @@ func TestRandomTarget(t *testing.T) {
 			limits(rnd.IntN(2) == 0, rnd.IntN(2) == 0, 512+rnd.IntN(3)*1000, 4096+rnd.IntN(4096),
 				512+rnd.IntN(3000), 1+rnd.IntN(4))(c, tc)
 			c.Offer.DataPDUInOrder, c.Offer.DataSequenceInOrder = rnd.IntN(2) == 0, rnd.IntN(2) == 0
-			tc.DataPDUInOrder, tc.DataSequenceInOrder = c.Offer.DataPDUInOrder, c.Offer.DataSequenceInOrder
+			tc.DataPDUInOrder = c.Offer.DataPDUInOrder
+			tc.DataSequenceInOrder = c.Offer.DataSequenceInOrder
 			if rnd.IntN(2) == 0 {
 				c.Offer.DataDigest, tc.DataDigest = login.DigestCRC32C, login.DigestCRC32C
 			}

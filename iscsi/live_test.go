@@ -54,7 +54,7 @@ func (sh *shell) wake() {
 func (sh *shell) verified(sizes ...int) {
 	sh.t.Helper()
 	for _, size := range sizes {
-		total := min(tgtBytes, max(4<<20, 4*size)) / size * size
+		total := min(4<<20, 1000*size)
 		want := make([]byte, total)
 		if _, err := rand.Read(want); err != nil {
 			sh.t.Fatal(err)
@@ -83,22 +83,55 @@ func (sh *shell) verified(sizes ...int) {
 	}
 }
 
+// pinged asks for life and waits for the answers.
+func (sh *shell) pinged() {
+	sh.t.Helper()
+	sh.s.Probe(sh.now())
+	sh.until("NOP-In", func() bool {
+		for _, c := range sh.s.Conns() {
+			if c.Suspect() {
+				return sh.s.Err() != nil
+			}
+		}
+		return true
+	})
+}
+
+// aborted sends commands whose timeout passes at once, so that each is followed
+// by an ABORT TASK.
+func (sh *shell) aborted() {
+	sh.t.Helper()
+	var list []*scsi.Command
+	for range 20 {
+		list = append(list, &scsi.Command{CDB: scsi.Read16(0, 256, false), Dir: scsi.Read,
+			Data: make([]byte, 256*block), Timeout: 1})
+	}
+	sh.do(20, list...)
+	for _, c := range list {
+		e, ok := c.Err.(*scsi.StatusError)
+		if c.Err != nil && (!ok || e.Status != scsi.TaskAborted) {
+			sh.t.Errorf("ended with %v", c.Err)
+		}
+	}
+}
+
 func TestLiveData(t *testing.T) {
 	g := startTgtd(t, 1)
 	g.set("HeaderDigest", "None,CRC32C")
 	g.set("DataDigest", "None,CRC32C")
+	const none, crc = login.DigestNone, login.DigestCRC32C
 	for _, c := range []struct {
 		name                       string
 		header, data               login.DigestChoice
 		initialR2T, immediate      bool
 		maxBurst, firstBurst, recv int
 	}{
-		{"plain", login.DigestNone, login.DigestNone, false, true, 1 << 20, 256 << 10, 256 << 10},
-		{"digests", login.DigestCRC32C, login.DigestCRC32C, false, true, 1 << 20, 256 << 10, 256 << 10},
-		{"header digest", login.DigestCRC32C, login.DigestNone, false, true, 1 << 20, 8192, 64 << 10},
-		{"all solicited", login.DigestNone, login.DigestNone, true, false, 64 << 10, 64 << 10, 8192},
-		{"unsolicited only", login.DigestNone, login.DigestCRC32C, false, false, 128 << 10, 64 << 10, 16 << 10},
-		{"immediate only", login.DigestNone, login.DigestNone, true, true, 128 << 10, 4096, 4096},
+		{"plain", none, none, false, true, 1 << 20, 256 << 10, 256 << 10},
+		{"digests", crc, crc, false, true, 1 << 20, 256 << 10, 256 << 10},
+		{"header digest", crc, none, false, true, 1 << 20, 8192, 64 << 10},
+		{"all solicited", none, none, true, false, 64 << 10, 64 << 10, 8192},
+		{"unsolicited only", none, crc, false, false, 128 << 10, 64 << 10, 16 << 10},
+		{"immediate only", none, none, true, true, 128 << 10, 4096, 4096},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := liveConfig(t, g.portals[0])
@@ -111,6 +144,9 @@ func TestLiveData(t *testing.T) {
 			t.Logf("%+v", sh.s.Params())
 			sh.wake()
 			sh.verified(block, 4096, 128<<10, 1<<20)
+			sh.pinged()
+			sh.aborted()
+			sh.verified(64 << 10)
 			sh.logout()
 		})
 	}

@@ -231,7 +231,8 @@ func TestCHAPFallback(t *testing.T) {
 	}
 	for p.c.State() == "login" {
 		m := p.one()
-		if s := string(m.data); strings.Contains(s, "CHAP_A=") && !strings.Contains(s, "CHAP_A=5\x00") {
+		s := string(m.data)
+		if strings.Contains(s, "CHAP_A=") && !strings.Contains(s, "CHAP_A=5\x00") {
 			t.Errorf("offered %q", s)
 		}
 		p.answerLogin(m)

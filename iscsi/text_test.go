@@ -42,7 +42,8 @@ func TestSendTargets(t *testing.T) {
 	if _, done := r.s.Targets(); done {
 		t.Error("done too early")
 	}
-	p.text(1, pdu.ReservedTag, "\x00TargetName=eui.0123456789abcdef\x00TargetAddress=a b\x00TargetAddress=host:99\x00")
+	p.text(1, pdu.ReservedTag, "\x00TargetName=eui.0123456789abcdef\x00"+
+		"TargetAddress=a b\x00TargetAddress=host:99\x00")
 	list, done := r.s.Targets()
 	want := []TargetRecord{
 		{"iqn.2026-01.a:1", []Portal{{"10.0.0.1:3260", 1}, {"[fe80::1]:3260", 2}}},
@@ -67,17 +68,25 @@ func TestSendTargetsFails(t *testing.T) {
 		do   func(r *rig, p *peer)
 		want string
 	}{
-		{"not key=value", func(_ *rig, p *peer) { p.text(1, pdu.ReservedTag, "what") }, "not key=value"},
+		{"not key=value", func(_ *rig, p *peer) {
+			p.text(1, pdu.ReservedTag, "what")
+		}, "not key=value"},
 		{"address first", func(_ *rig, p *peer) {
 			p.text(1, pdu.ReservedTag, "TargetAddress=10.0.0.1\x00")
 		}, "an address before any target"},
-		{"bad name", func(_ *rig, p *peer) { p.text(1, pdu.ReservedTag, "TargetName=x y\x00") }, "target name"},
-		{"wrong tag", func(_ *rig, p *peer) { p.text(9, pdu.ReservedTag, "") }, "no Text Request has this tag"},
+		{"bad name", func(_ *rig, p *peer) {
+			p.text(1, pdu.ReservedTag, "TargetName=x y\x00")
+		}, "target name"},
+		{"wrong tag", func(_ *rig, p *peer) {
+			p.text(9, pdu.ReservedTag, "")
+		}, "no Text Request has this tag"},
 		{"neither final nor TTT", func(_ *rig, p *peer) {
 			a := pdu.TextResponse{ITT: 1, TTT: pdu.ReservedTag, StatSN: p.sn()}
 			p.send(a, nil)
 		}, "neither final"},
-		{"no answer", func(r *rig, _ *peer) { r.sleep(15 * second) }, "no answer to SendTargets within 15s"},
+		{"no answer", func(r *rig, _ *peer) {
+			r.sleep(15 * second)
+		}, "no answer to SendTargets within 15s"},
 		{"endless", func(r *rig, p *peer) {
 			part := strings.Repeat("x", 8000)
 			for i := uint32(0); r.s.Err() == nil && i < 10000; i++ {
