@@ -7,9 +7,13 @@ import (
 	"path/filepath"
 )
 
-// stateFolder is where names and state files are kept over a restart:
-// /var/lib/braid for root, else braid in the user's state folder.
+// stateFolder is where names and state files are kept over a restart: what
+// systemd says (STATE_DIRECTORY, systemd.exec(5)), /var/lib/braid for root, else
+// braid in the user's state folder.
 func stateFolder() (string, error) {
+	if given := os.Getenv("STATE_DIRECTORY"); filepath.IsAbs(given) {
+		return makeFolder(given)
+	}
 	if os.Geteuid() == 0 {
 		return makeFolder("/var/lib/braid")
 	}
@@ -27,9 +31,12 @@ func stateFolder() (string, error) {
 // errNoRuntimeFolder says that there is no place for a socket by default.
 var errNoRuntimeFolder = errors.New("no folder for sockets: XDG_RUNTIME_DIR is not set")
 
-// runtimeFolder is where sockets and locks lie until the machine stops:
-// /run/braid for root, else braid in the user's runtime folder.
+// runtimeFolder is where sockets and locks lie until the machine stops: what
+// systemd says, /run/braid for root, else braid in the user's runtime folder.
 func runtimeFolder() (string, error) {
+	if given := os.Getenv("RUNTIME_DIRECTORY"); filepath.IsAbs(given) {
+		return given, nil
+	}
 	if os.Geteuid() == 0 {
 		return "/run/braid", nil
 	}

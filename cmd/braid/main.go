@@ -50,7 +50,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire(), newTarget())
+	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire(), newTarget(),
+		newDemo())
 	return root
 }
 

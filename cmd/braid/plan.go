@@ -41,7 +41,7 @@ func newPlan(c Config) (*plan, error) {
 		}
 		s := c.sessionConfig(offer, u)
 		s.ISID = ISID(p.initiator, string(c.Name), slot)
-		p.add(u.String(), s, mpath.SlotConfig{Name: u.String()})
+		p.add(u.String(), s, mpath.SlotConfig{Name: u.String(), Target: u.Target})
 	}
 	return p, nil
 }
@@ -97,7 +97,8 @@ func (p *plan) takeOverSlot(s SlotState) error {
 	offer.MaxConnections = 1
 	cfg := p.config.sessionConfig(offer, u)
 	cfg.ISID = isid
-	p.add(u.String(), cfg, mpath.SlotConfig{Name: u.String(), Lost: lost, FenceOnly: true})
+	p.add(u.String(), cfg, mpath.SlotConfig{Name: u.String(), Target: u.Target, Lost: lost,
+		FenceOnly: true})
 	return nil
 }
 
