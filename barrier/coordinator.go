@@ -41,6 +41,9 @@ type Flush struct {
 	next     *Flush
 }
 
+// client reports whether the flush is one that drains or holds.
+func (f *Flush) client() bool { return f.Scope == All && !f.Background }
+
 type flushes struct{ head, tail *Flush }
 
 func (q *flushes) push(f *Flush) {
@@ -73,8 +76,9 @@ type Coordinator struct {
 
 	next, current, done flushes
 
-	drains bool // the round under way has a drain path
-	holds  bool // the round under way lets new writes wait
+	waits  bool // the round under way awaits the writes that were out when it began
+	drains bool // and has a drain path for new ones
+	wanted bool // a client's flush waits for the next round
 	scope  uint64
 	drain  int
 	owed   bool // a background flush failed
@@ -89,36 +93,44 @@ func NewCoordinator(l *Ledger, mode Mode) *Coordinator {
 // Flush admits f: it covers every write acknowledged until now.
 func (c *Coordinator) Flush(f *Flush) {
 	f.replayed, f.Err = c.l.replayed, nil
+	c.wanted = c.wanted || f.client()
 	c.next.push(f)
 	c.Step()
 }
 
-// Active reports whether a round is under way, Draining whether it sends new writes
-// to one session, Holding whether it lets them wait.
+// Active reports whether a round is under way.
 func (c *Coordinator) Active() bool { return c.l.round.active }
 
 // Draining reports whether a round sends new writes to one session.
 func (c *Coordinator) Draining() bool { return c.l.round.active && c.drains }
 
-// Holding reports whether a round lets new writes wait.
-func (c *Coordinator) Holding() bool { return c.l.round.active && c.holds }
-
 // Rounds counts the rounds that were begun.
 func (c *Coordinator) Rounds() uint64 { return c.rounds }
 
-// Tag marks a request admitted now: Place of the same tag tells where its writes go.
+// Tag marks a request admitted now with the last round that has a flush older than it:
+// Holds and Place of the same tag tell what becomes of its writes.
 func (c *Coordinator) Tag() uint64 {
-	if c.l.round.active && (c.drains || c.holds) {
+	switch {
+	case c.mode == Epoch:
+		return 0
+	case c.wanted:
+		return c.l.round.id + 1
+	case c.l.round.active && c.waits:
 		return c.l.round.id
 	}
 	return 0
 }
 
+// Holds reports whether a request with this tag must wait, because an older flush is
+// not done.
+func (c *Coordinator) Holds(tag uint64) bool {
+	return c.mode == Hold && c.l.round.active && tag >= c.l.round.id
+}
+
 // Place returns the slot that a write of a request with this tag must go to, if the
-// request came during the round that is still under way and that drains. The slot is
-// -1 when no session is up.
+// request came after a flush that still drains. The slot is -1 when no session is up.
 func (c *Coordinator) Place(tag uint64) (slot int, must bool) {
-	if !c.Draining() || tag != c.l.round.id {
+	if !c.Draining() || tag < c.l.round.id {
 		return 0, false
 	}
 	if c.drain < 0 || !c.l.slots[c.drain].alive {
@@ -153,16 +165,17 @@ func (c *Coordinator) begin() {
 	l := c.l
 	c.current, c.next = c.next, flushes{}
 	c.scope = 0
+	c.wanted = false
 	client := false
 	for f := c.current.head; f != nil; f = f.next {
 		if f.Scope != All && f.replayed != l.replayed {
 			f.Scope = All // its writes may have moved to other sessions
 		}
 		c.scope |= f.Scope
-		client = client || f.Scope == All && !f.Background
+		client = client || f.client()
 	}
+	c.waits = client && c.mode != Epoch
 	c.drains = client && c.mode == Drain
-	c.holds = client && c.mode == Hold
 	c.rounds++
 	l.round.id++
 	l.round.active = true
@@ -175,7 +188,7 @@ func (c *Coordinator) begin() {
 		if c.covers(i) {
 			s.target = s.acked
 		}
-		if s.alive && (c.drains || c.holds) {
+		if s.alive && c.waits {
 			s.older = s.out
 		}
 	}
@@ -198,7 +211,7 @@ func (c *Coordinator) NextSync() (Token, bool) {
 		if !s.alive || s.syncing || s.older > 0 {
 			continue
 		}
-		if !s.captured && (c.drains || c.holds) {
+		if !s.captured && c.waits {
 			s.captured, s.target = true, max(s.target, s.acked)
 		}
 		if s.target > s.synced {
@@ -215,22 +228,32 @@ func (c *Coordinator) Synced(t Token) {
 	c.Step()
 }
 
-// Refused says that the device refused the SYNC. The session's copies are written
-// again before the next one.
+// Refused says that the device could not make its cache stable. What any session has in
+// a cache may be gone, for several may share one, and the next SYNC that succeeds would
+// say nothing about that: it counts as a loss of cache.
 func (c *Coordinator) Refused(t Token) {
-	l := c.l
-	if !l.current(t) {
+	if !c.l.current(t) {
 		return
 	}
-	s := &l.slots[t.Slot]
+	c.l.CacheLost()
+	c.failed(t)
+}
+
+// Aborted says that the SYNC was not executed, for a reason that is no refusal, such as a
+// unit attention. The session's copies are written again before the next one.
+func (c *Coordinator) Aborted(t Token) {
+	if !c.l.current(t) {
+		return
+	}
+	c.l.replayAll(&c.l.slots[t.Slot])
+	c.failed(t)
+}
+
+func (c *Coordinator) failed(t Token) {
+	s := &c.l.slots[t.Slot]
 	s.syncing = false
 	s.failures++
-	l.replayAll(s)
-	if s.failures >= maxSyncFailures && l.round.active {
-		if s.bare > s.synced {
-			s.bare = 0
-			l.losses++
-		}
+	if s.failures >= maxSyncFailures && c.l.round.active {
 		c.end(ErrNotStable)
 	}
 	c.Step()
@@ -279,7 +302,7 @@ func (c *Coordinator) complete() bool {
 			continue
 		case s.older > 0:
 			return false
-		case (c.drains || c.holds) && !s.captured:
+		case c.waits && !s.captured:
 			s.captured, s.target = true, max(s.target, s.acked)
 		}
 		if s.target > s.synced {
@@ -304,6 +327,7 @@ func (c *Coordinator) Fail(err error) {
 	if c.l.round.active {
 		c.end(err)
 	}
+	c.wanted = false
 	for f := c.next.pop(); f != nil; f = c.next.pop() {
 		f.Err = err
 		c.done.push(f)
@@ -312,7 +336,7 @@ func (c *Coordinator) Fail(err error) {
 
 func (c *Coordinator) end(err error) {
 	c.l.round.active = false
-	c.drains, c.holds = false, false
+	c.waits, c.drains = false, false
 	for f := c.current.pop(); f != nil; f = c.current.pop() {
 		f.Err = err
 		switch {

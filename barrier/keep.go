@@ -217,6 +217,9 @@ func (l *Ledger) Read(off, end uint64) Verdict {
 	return verdict
 }
 
+// Kept is how many copies are kept, those that are written again included.
+func (l *Ledger) Kept() int { return l.kept.n }
+
 // Replays is how many copies are on their way to be written again.
 func (l *Ledger) Replays() int { return l.replays }
 
@@ -224,24 +227,42 @@ func (l *Ledger) Replays() int { return l.replays }
 func (l *Ledger) Replayed() (writes, bytes uint64) { return l.replayed, l.bytes }
 
 // DropCopies forgets every copy: another host has written, so they must never be
-// sent. Data that only they held is lost.
+// sent. Data that only they held is lost. A copy that is out is forgotten when it is
+// answered, one that Ready gave out by Discard.
 func (l *Ledger) DropCopies() {
 	dropped := false
 	for k := l.kept.first(0, ^uint64(0)); k != nil; {
 		next := l.kept.first(k.End, ^uint64(0))
-		if k.state == ready && k.in == &l.ready {
-			l.ready.remove(k)
-			l.out.remove(k)
-			k.state = waiting
-		}
-		if k.state == kept || k.state == pending || k.state == waiting {
+		dropped = true
+		switch {
+		case k.state == kept || k.state == pending || k.state == waiting:
 			l.forget(k)
-			dropped = true
+		case k.state == ready && k.in == &l.ready:
+			l.ready.remove(k)
+			l.Discard(k)
+		case k.state == answered:
+			l.Discard(k)
+		default:
+			k.dropped = true
 		}
 		k = next
 	}
 	if dropped {
 		l.losses++
 	}
+	l.admit()
+}
+
+// Discard takes back a copy that is not out and was dropped.
+func (l *Ledger) Discard(w *Write) {
+	if !w.Replay || w.in != nil || w.state != ready && w.state != answered {
+		panic("barrier: a write is discarded that is no copy, or out")
+	}
+	l.out.remove(w)
+	if w.unknown != 0 {
+		l.haunt(w)
+	}
+	l.inAir--
+	l.forget(w)
 	l.admit()
 }

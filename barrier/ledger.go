@@ -150,6 +150,10 @@ func (l *Ledger) landed(w *Write) *slot {
 // about that cache: unless it is stable, the write is sent again.
 func (l *Ledger) Answered(w *Write) {
 	s := l.landed(w)
+	if w.dropped {
+		l.again(w)
+		return
+	}
 	if !w.Stable {
 		if w.epoch != l.epoch || !s.alive {
 			l.again(w)
@@ -185,6 +189,10 @@ func (l *Ledger) Again(w *Write) {
 
 func (l *Ledger) again(w *Write) {
 	w.state, w.at = ready, -1
+	if w.dropped {
+		l.Discard(w)
+		return
+	}
 	l.ready.push(w)
 }
 
@@ -193,6 +201,10 @@ func (l *Ledger) again(w *Write) {
 // be written.
 func (l *Ledger) Refused(w *Write) {
 	l.landed(w)
+	if w.dropped {
+		l.again(w)
+		return
+	}
 	if w.Replay {
 		l.out.remove(w)
 		if w.unknown != 0 {

@@ -22,8 +22,6 @@ type slot struct {
 	failures int    // SYNCs that the device refused
 }
 
-func (s *slot) dirty() bool { return s.acked > s.synced }
-
 // Up says that the session in slot is ready for commands. The first time it counts
 // as dirty: what a former process wrote may be in its cache.
 func (l *Ledger) Up(slot int) {
@@ -162,13 +160,6 @@ func (l *Ledger) endSync(t Token) {
 	l.release(s, t.upTo)
 }
 
-// Unstable counts the bytes of kept copies of data.
-func (l *Ledger) Unstable() uint64 {
-	var n uint64
-	for i := range l.slots {
-		for w := l.slots[i].kept.head; w != nil; w = w.next {
-			n += w.End - w.Off
-		}
-	}
-	return n
-}
+// Unstable counts the bytes of copies that are not stable, those that are written again
+// included.
+func (l *Ledger) Unstable() uint64 { return l.kept.root.bytes() }

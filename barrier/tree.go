@@ -100,3 +100,11 @@ func (t *tree) first(off, end uint64) *Write {
 	}
 	return nil
 }
+
+// bytes counts what a subtree covers.
+func (w *Write) bytes() uint64 {
+	if w == nil {
+		return 0
+	}
+	return w.left.bytes() + w.End - w.Off + w.right.bytes()
+}

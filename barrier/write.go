@@ -58,6 +58,7 @@ type Write struct {
 	number  uint64 // its answer's number on that slot
 	round   uint64 // flush round in which it was sent
 	unknown uint64 // slots that may yet execute it, as bits
+	dropped bool   // a copy under way that must not be sent any more
 
 	in         *list // the queue that prev and next belong to
 	prev, next *Write
@@ -71,6 +72,10 @@ func (w *Write) Slot() int { return w.at }
 
 // Doubtful reports whether a lost session may yet execute the write.
 func (w *Write) Doubtful() bool { return w.unknown != 0 }
+
+// Dropped reports whether a write that Ready gave out must not be sent any more: it is a
+// copy that was forgotten meanwhile. It is to be given back by Discard.
+func (w *Write) Dropped() bool { return w.dropped }
 
 func (w *Write) overlaps(off, end uint64) bool { return w.Off < end && off < w.End }
 

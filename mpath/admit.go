@@ -19,7 +19,7 @@ func (d *Device) admitWaiting() bool {
 		d.begin(d.admission.pop())
 		moved = true
 	}
-	if d.admission.n > 0 && !d.unfenced() && !d.rounds.Holding() {
+	if d.admission.n > 0 && !d.unfenced() && !d.rounds.Holds(d.admission.head.tag) {
 		d.squeeze(true) // there is no room for its copies
 	}
 	return moved
@@ -29,7 +29,7 @@ func (d *Device) admitWaiting() bool {
 // no nexus of a former process can still write, that no flush holds it, and room for
 // its copies.
 func (d *Device) mayBegin(r *Request) bool {
-	if d.unfenced() || d.rounds.Holding() && d.held(r) {
+	if d.unfenced() || d.rounds.Holds(r.tag) {
 		return false
 	}
 	r.stable = r.Op == Write && r.FUA && d.lun.FUA || d.writeThrough()
@@ -44,9 +44,6 @@ func (d *Device) mayBegin(r *Request) bool {
 	}
 	return d.ledger.Reserve(room)
 }
-
-// held reports whether the request came after the flush that is under way.
-func (d *Device) held(r *Request) bool { return r.tag != 0 && r.tag == d.rounds.Tag() }
 
 // room is what the copies of a request need.
 func (d *Device) room(r *Request) uint64 {
@@ -75,7 +72,7 @@ func (d *Device) begin(r *Request) {
 // room, or when memory is needed.
 func (d *Device) squeeze(need bool) {
 	full := d.ledger.Used()*4 > d.ledger.Limit()*3
-	if d.flushing || d.ledger.Used() == 0 || !full && !need {
+	if d.flushing || d.ledger.Kept() == 0 || !full && !need {
 		return
 	}
 	d.flushing = true

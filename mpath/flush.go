@@ -90,6 +90,8 @@ func (d *Device) syncAnswered(s *slot, o *op) {
 		d.rounds.Retry(o.token)
 	case v.action == later:
 		d.retrySync(s, o.token)
+	case v.action == again:
+		d.rounds.Aborted(o.token)
 	default:
 		d.log(slog.LevelWarn, "flush refused", "path", s.name, "error", o.cmd.Err)
 		d.rounds.Refused(o.token)

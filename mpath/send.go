@@ -41,6 +41,11 @@ func (d *Device) sendWrites() bool {
 }
 
 func (d *Device) sendWrite(o *op) {
+	if o.w.Dropped() {
+		d.ledger.Discard(o.w)
+		d.freeOp(o)
+		return
+	}
 	d.buildWrite(o)
 	s := d.place(o)
 	if s == nil {
