@@ -43,10 +43,10 @@ func addresses(t *testing.T, n int) []string {
 // tgtConfig is what differs between the targets of the tests.
 type tgtConfig struct {
 	portals int
-	chap    bool // demand CHAP
-	mutual  bool // prove itself too
-	digests bool // demand CRC32C for both
-	luns    int  // 1 unless said
+	chap    bool   // demand CHAP
+	mutual  bool   // prove itself too
+	digests string // HeaderDigest and DataDigest; None unless said
+	luns    int    // 1 unless said
 }
 
 const (
@@ -103,9 +103,9 @@ func (g *tgtd) start() {
 		g.adm(append(target, "--op", "update", "-n", name, "-v", value)...)
 	}
 	set("MaxConnections", "4")
-	if g.config.digests {
-		set("HeaderDigest", "CRC32C")
-		set("DataDigest", "CRC32C")
+	if g.config.digests != "" {
+		set("HeaderDigest", g.config.digests)
+		set("DataDigest", g.config.digests)
 	}
 	if g.config.chap {
 		g.account(chapUser, chapSecret)
