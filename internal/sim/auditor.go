@@ -1,0 +1,334 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+)
+
+// opKind is what a client asks for.
+type opKind uint8
+
+const (
+	opRead opKind = iota
+	opWrite
+	opFlush
+	opTrim
+	opZero
+	opCache
+)
+
+var opNames = [...]string{"read", "write", "flush", "trim", "zero", "cache"}
+
+// A request is one request of a client, as the client knows it.
+type request struct {
+	id       uint32 // from 1
+	kind     opKind
+	fua      bool
+	noHole   bool
+	lba, n   uint64 // blocks
+	client   int
+	begun    uint64 // moments: the auditor counts what it is told
+	ended    uint64 // 0: not yet, or nobody knows
+	started  time.Duration
+	finished bool
+}
+
+func (r *request) String() string {
+	s := fmt.Sprintf("#%d %s", r.id, opNames[r.kind])
+	if r.kind != opFlush {
+		s += fmt.Sprintf(" [%d,%d)", r.lba, r.lba+r.n)
+	}
+	if r.fua {
+		s += " fua"
+	}
+	return s
+}
+
+// A disk tells what a block would hold after a loss of the cache.
+type disk interface {
+	ReadStable(dst []byte, lba uint64)
+}
+
+// An auditor judges answers. It knows what clients asked for and when, when they were
+// answered, and what is on the disk; of the engines it knows nothing. Time is a count of
+// moments: the beginnings and the answers of requests.
+//
+// Every block is a register. A value that a write gave it may be read unless the write
+// was over before a later one that was acknowledged before the read began. "Later" is
+// known in two ways: it began after the other was acknowledged, or a read that began after
+// the other was acknowledged returned it. A write that was never acknowledged may come at
+// any time, and may be taken back by a loss of the cache.
+type auditor struct {
+	blockSize int
+	blocks    []register
+	touched   []uint64 // blocks that were ever written
+	disk      disk
+	ops       []*request // by id
+	moment    uint64
+	open      map[*request]bool
+	scratch   []byte
+	lastWhole uint64
+
+	fault string // the first finding
+
+	reads, writes, flushes, judged int
+}
+
+// register is a block's history.
+type register struct {
+	touched bool
+	writes  []access
+}
+
+// access is one write to one block.
+type access struct {
+	op    uint32
+	zero  bool
+	begun uint64
+	acked uint64 // 0: not acknowledged
+	seen  uint64 // when the last read began that returned it
+}
+
+func newAuditor(blockSize int, blocks uint64, d disk) *auditor {
+	return &auditor{
+		blockSize: blockSize, blocks: make([]register, blocks), disk: d,
+		ops: make([]*request, 1), moment: 1, open: map[*request]bool{}, scratch: make([]byte, blockSize),
+	}
+}
+
+func (a *auditor) find(format string, args ...any) {
+	if a.fault == "" {
+		a.fault = fmt.Sprintf(format, args...)
+	}
+}
+
+// begin takes note of a request that is about to be sent.
+func (a *auditor) begin(r *request) {
+	r.id = uint32(len(a.ops))
+	a.ops = append(a.ops, r)
+	a.moment++
+	r.begun = a.moment
+	a.open[r] = true
+	switch r.kind {
+	case opWrite, opTrim, opZero:
+		for lba := r.lba; lba < r.lba+r.n; lba++ {
+			b := &a.blocks[lba]
+			if !b.touched {
+				b.touched = true
+				a.touched = append(a.touched, lba)
+				b.writes = append(b.writes, access{op: zeroOp, zero: true, acked: 1, begun: 1})
+			}
+			b.writes = append(b.writes, access{op: r.id, zero: r.kind != opWrite, begun: r.begun})
+		}
+	}
+}
+
+// lost takes note that nobody waits for a request any more and its outcome is not known.
+func (a *auditor) lost(r *request) {
+	r.finished = true
+	delete(a.open, r)
+}
+
+// end judges an answer.
+func (a *auditor) end(r *request, errno uint32, data []byte) {
+	if r.finished {
+		a.find("%v is answered twice", r)
+		return
+	}
+	r.finished = true
+	a.moment++
+	if errno != 0 {
+		delete(a.open, r)
+		a.find("%v ends with error %d", r, errno)
+		return
+	}
+	r.ended = a.moment
+	switch r.kind {
+	case opRead:
+		a.reads++
+		a.judgeRead(r, data)
+	case opWrite, opTrim, opZero:
+		a.writes++
+		a.acknowledge(r)
+		if r.fua {
+			a.judgeStable(r, r.lba, r.lba+r.n, a.moment)
+		}
+	case opFlush:
+		a.flushes++
+		for _, lba := range a.touched {
+			a.judgeStable(r, lba, lba+1, r.begun)
+		}
+	}
+	delete(a.open, r)
+}
+
+func (a *auditor) acknowledge(r *request) {
+	for lba := r.lba; lba < r.lba+r.n; lba++ {
+		b := &a.blocks[lba]
+		for i := range b.writes {
+			if b.writes[i].op == r.id {
+				b.writes[i].acked = a.moment
+			}
+		}
+		if len(b.writes) > 12 {
+			a.forget(b)
+		}
+	}
+}
+
+// judgeRead holds the blocks of a read against their histories.
+func (a *auditor) judgeRead(r *request, data []byte) {
+	if len(data) != int(r.n)*a.blockSize {
+		a.find("%v returned %d bytes", r, len(data))
+		return
+	}
+	for i := range r.n {
+		lba := r.lba + i
+		content := data[int(i)*a.blockSize:][:a.blockSize]
+		op, err := readStamp(content, lba, true)
+		if err != nil {
+			a.find("%v: block %d holds %v", r, lba, err)
+			return
+		}
+		a.judged++
+		if why := a.blocks[lba].judge(op, r.begun, r.begun); why != nil {
+			a.find("%v: block %d: %s", r, lba, a.explain(lba, why))
+			return
+		}
+	}
+}
+
+// judgeStable holds the stable content of blocks against what was acknowledged before a
+// moment: r promised that it is there.
+func (a *auditor) judgeStable(r *request, from, to, before uint64) {
+	for lba := from; lba < to; lba++ {
+		a.disk.ReadStable(a.scratch, lba)
+		a.lastWhole++
+		op, err := readStamp(a.scratch, lba, a.lastWhole%8 == 0)
+		if err != nil {
+			a.find("after %v: block %d of the disk holds %v", r, lba, err)
+			return
+		}
+		a.judged++
+		if why := a.blocks[lba].judge(op, before+1, 0); why != nil {
+			a.find("after %v the stable content of block %d is not what was promised: %s",
+				r, lba, a.explain(lba, why))
+			return
+		}
+	}
+}
+
+// A doubt says why a block cannot hold what it holds.
+type doubt struct {
+	op     uint32
+	later  uint32 // the acknowledged write that came after it, 0 if it is none of the known
+	byRead bool
+}
+
+// judge says whether the value of op may be there for who looks at a moment, and takes
+// note of a read that saw it, if seen is not 0.
+func (b *register) judge(op uint32, moment, seen uint64) *doubt {
+	if !b.touched {
+		if op == zeroOp {
+			return nil
+		}
+		return &doubt{op: op}
+	}
+	var why *doubt
+	var fits *access
+	count := 0
+	for i := range b.writes {
+		w := &b.writes[i]
+		if w.op != op && !(op == zeroOp && w.zero) {
+			continue
+		}
+		if d := b.superseded(w, moment); d != nil {
+			why = d
+			continue
+		}
+		fits = w
+		count++
+	}
+	if count == 0 {
+		if why == nil {
+			why = &doubt{op: op}
+		}
+		return why
+	}
+	if count == 1 && seen != 0 {
+		fits.seen = max(fits.seen, seen)
+	}
+	return nil
+}
+
+// superseded finds a write that was acknowledged before moment and came after w.
+func (b *register) superseded(w *access, moment uint64) *doubt {
+	if w.acked == 0 {
+		return nil
+	}
+	for i := range b.writes {
+		o := &b.writes[i]
+		if o.acked == 0 || o.acked >= moment || o == w {
+			continue
+		}
+		if w.acked < o.begun || w.acked < o.seen {
+			return &doubt{w.op, o.op, w.acked >= o.begun}
+		}
+	}
+	return nil
+}
+
+// forget drops what no request can return rightly any more.
+func (a *auditor) forget(b *register) {
+	oldest := a.moment
+	for r := range a.open {
+		oldest = min(oldest, r.begun)
+	}
+	kept := b.writes[:0]
+	var doomed []bool
+	for i := range b.writes {
+		doomed = append(doomed, b.superseded(&b.writes[i], oldest) != nil)
+	}
+	for i, w := range b.writes {
+		if !doomed[i] {
+			kept = append(kept, w)
+		}
+	}
+	b.writes = kept
+}
+
+func (a *auditor) explain(lba uint64, d *doubt) string {
+	was := fmt.Sprintf("the value of %v", a.name(d.op))
+	switch {
+	case d.later == 0:
+		return was + ", which was overwritten long ago, or never written"
+	case d.byRead:
+		return fmt.Sprintf("%s, but a read saw %v after it, which was acknowledged since",
+			was, a.name(d.later))
+	}
+	return fmt.Sprintf("%s, but %v came after it and was acknowledged", was, a.name(d.later))
+}
+
+func (a *auditor) name(op uint32) string {
+	if op == zeroOp || int(op) >= len(a.ops) {
+		return "the beginning"
+	}
+	return a.ops[op].String()
+}
+
+// final holds the whole stable image against all that was acknowledged.
+func (a *auditor) final() {
+	a.moment++
+	for lba := range uint64(len(a.blocks)) {
+		a.disk.ReadStable(a.scratch, lba)
+		op, err := readStamp(a.scratch, lba, true)
+		if err != nil {
+			a.find("at the end block %d of the disk holds %v", lba, err)
+			return
+		}
+		if why := a.blocks[lba].judge(op, a.moment, 0); why != nil {
+			a.find("at the end block %d of the disk holds %s", lba, a.explain(lba, why))
+			return
+		}
+	}
+}

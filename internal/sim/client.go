@@ -1,0 +1,281 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+type clientState uint8
+
+const (
+	clientDown    clientState = iota // no connection
+	clientHello                      // connecting, up to the server's greeting
+	clientOptions                    // waits for answers to its options
+	clientReady
+	clientGone // takes its leave
+)
+
+// A client is an NBD client with at most one connection at a time. It implements
+// loop.Stream.
+type client struct {
+	w     *world
+	index int
+	rng   int // style of handshake: 0 GO, 1 GO with structured replies, 2 EXPORT_NAME
+	sock  *sock
+	state clientState
+	life  int // counts connections
+
+	in      []byte
+	out     []byte
+	size    uint64
+	flags   uint16
+	waiting []*request          // to be sent when it is ready
+	pending map[uint32]*request // sent
+	slots   int                 // of the workload, that wait for an answer
+}
+
+func (c *client) connect() {
+	c.life++
+	c.state, c.in, c.out = clientHello, nil, nil
+	c.sock = c.w.nbdWire.dial(c)
+	c.w.logf("client %d connects", c.index)
+}
+
+// reconnect connects after a while.
+func (c *client) reconnect(d time.Duration) {
+	c.state = clientDown
+	c.w.agenda.after(d, call(func() {
+		if c.state == clientDown && !c.w.closing {
+			c.connect()
+		}
+	}))
+}
+
+// drop ends the connection: nobody waits for what is under way any more.
+func (c *client) drop(reset bool) {
+	if c.state == clientDown || c.state == clientGone {
+		return
+	}
+	c.w.logf("client %d drops its connection, %d requests open", c.index, len(c.pending))
+	c.sock.Close(reset)
+	c.w.clients.soon()
+	c.forget()
+	c.reconnect(time.Duration(1+c.w.work.rng.IntN(500)) * time.Millisecond)
+}
+
+// forget gives up what is under way.
+func (c *client) forget() {
+	for id := range uint32(len(c.w.audit.ops)) {
+		if r := c.pending[id]; r != nil {
+			delete(c.pending, id)
+			c.w.logf("client %d lost %v", c.index, r)
+			c.w.audit.lost(r)
+			c.w.work.freed(c)
+		}
+	}
+}
+
+// send sends a request, or keeps it until it can be sent.
+func (c *client) send(r *request) {
+	if c.state != clientReady {
+		c.waiting = append(c.waiting, r)
+		return
+	}
+	if r.kind == opTrim && c.flags&nbdCanTrim == 0 {
+		r.kind = opZero
+	}
+	r.started = c.w.agenda.now
+	c.w.audit.begin(r)
+	c.pending[r.id] = r
+	c.w.logf("client %d sends %v", c.index, r)
+	bs := c.w.cfg.BlockSize
+	c.out = appendRequest(c.out, r, bs)
+	if r.kind == opWrite {
+		for lba := r.lba; lba < r.lba+r.n; lba++ {
+			n := len(c.out)
+			c.out = append(c.out, make([]byte, bs)...)
+			stamp(c.out[n:], r.id, lba)
+		}
+	}
+	c.sock.Kick()
+	c.w.clients.soon()
+}
+
+// leave takes an orderly leave.
+func (c *client) leave() {
+	if c.state != clientReady {
+		return
+	}
+	b := make([]byte, 28)
+	binary.BigEndian.PutUint32(b, nbdRequest)
+	binary.BigEndian.PutUint16(b[6:], 2) // NBD_CMD_DISC
+	c.out = append(c.out, b...)
+	c.state = clientGone
+	c.sock.Kick()
+	c.w.clients.soon()
+}
+
+// Connected implements loop.Stream.
+func (c *client) Connected(time.Duration) {}
+
+// RecvBuffers implements loop.Stream.
+func (c *client) RecvBuffers(dst [][]byte) [][]byte {
+	n := len(c.in)
+	if cap(c.in)-n < 4<<10 {
+		grown := make([]byte, n, 2*n+64<<10)
+		copy(grown, c.in)
+		c.in = grown
+	}
+	return append(dst, c.in[n:cap(c.in)])
+}
+
+// Received implements loop.Stream.
+func (c *client) Received(_ time.Duration, n int) {
+	c.in = c.in[:len(c.in)+n]
+	for {
+		k, err := c.parse(c.in)
+		if err != nil {
+			c.w.audit.find("client %d: %v", c.index, err)
+			return
+		}
+		if k == 0 {
+			return
+		}
+		c.in = c.in[:copy(c.in, c.in[k:])]
+	}
+}
+
+// SendBuffers implements loop.Stream.
+func (c *client) SendBuffers(dst [][]byte) [][]byte {
+	if len(c.out) > 0 {
+		dst = append(dst, c.out)
+	}
+	return dst
+}
+
+// Sent implements loop.Stream.
+func (c *client) Sent(_ time.Duration, n int) {
+	if c.out = c.out[n:]; len(c.out) == 0 {
+		c.out = nil
+	}
+}
+
+// Closed implements loop.Stream.
+func (c *client) Closed(_ time.Duration, err error) {
+	if c.state == clientGone {
+		return
+	}
+	if c.state != clientHello {
+		c.w.audit.find("client %d: the server ended the connection: %v", c.index, err)
+	}
+	c.forget()
+	c.reconnect(100 * time.Millisecond)
+}
+
+// parse takes one thing that the server said off b and returns its length, 0 if it is not
+// whole yet.
+func (c *client) parse(b []byte) (int, error) {
+	switch c.state {
+	case clientHello:
+		return c.parseGreeting(b)
+	case clientOptions:
+		return c.parseOptionReply(b)
+	case clientReady:
+		return c.parseReply(b)
+	}
+	return 0, nil
+}
+
+func (c *client) parseGreeting(b []byte) (int, error) {
+	if len(b) < 18 {
+		return 0, nil
+	}
+	if binary.BigEndian.Uint64(b) != nbdMagic || binary.BigEndian.Uint64(b[8:]) != nbdOption ||
+		binary.BigEndian.Uint16(b[16:])&1 == 0 {
+		return 0, fmt.Errorf("greeting is % x", b[:18])
+	}
+	c.out = append(c.out, 0, 0, 0, 3) // fixed newstyle, no zeroes
+	if c.rng == 1 {
+		c.out = appendOption(c.out, nbdOptStructured, nil)
+	}
+	if c.rng == 2 {
+		c.out = appendOption(c.out, nbdOptExportName, []byte("disk"))
+	} else {
+		c.out = appendOption(c.out, nbdOptGo, append([]byte{0, 0, 0, 4}, "disk\x00\x00"...))
+	}
+	c.sock.Kick()
+	c.state = clientOptions
+	return 18, nil
+}
+
+func (c *client) parseOptionReply(b []byte) (int, error) {
+	if c.rng == 2 {
+		if len(b) < 10 {
+			return 0, nil
+		}
+		c.ready(b)
+		return 10, nil
+	}
+	if len(b) < 20 {
+		return 0, nil
+	}
+	n := 20 + int(binary.BigEndian.Uint32(b[16:]))
+	if binary.BigEndian.Uint64(b) != nbdOptionReply || n > 4096 {
+		return 0, fmt.Errorf("answer to an option is % x", b[:20])
+	}
+	if len(b) < n {
+		return 0, nil
+	}
+	option, kind := binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
+	switch {
+	case kind == nbdRepInfo && option == nbdOptGo:
+		if binary.BigEndian.Uint16(b[20:]) == 0 { // NBD_INFO_EXPORT
+			c.size, c.flags = binary.BigEndian.Uint64(b[22:]), binary.BigEndian.Uint16(b[30:])
+		}
+	case kind == nbdRepAck && option == nbdOptGo:
+		c.ready(nil)
+	case kind != nbdRepAck:
+		return 0, fmt.Errorf("option %d is answered with %#x", option, kind)
+	}
+	return n, nil
+}
+
+// ready begins transmission.
+func (c *client) ready(export []byte) {
+	if export != nil {
+		c.size, c.flags = binary.BigEndian.Uint64(export), binary.BigEndian.Uint16(export[8:])
+	}
+	if want := c.w.cfg.Blocks * uint64(c.w.cfg.BlockSize); c.size != want {
+		c.w.audit.find("client %d: the export has %d bytes, not %d", c.index, c.size, want)
+	}
+	c.state = clientReady
+	waiting := c.waiting
+	c.waiting = nil
+	for _, r := range waiting {
+		c.send(r)
+	}
+}
+
+func (c *client) parseReply(b []byte) (int, error) {
+	r, ok, err := parseReply(b, func(handle uint64) (uint64, int, error) {
+		q := c.pending[uint32(handle)]
+		if q == nil || handle != uint64(q.id)|1<<40 {
+			return 0, 0, fmt.Errorf("answer to request %#x, which is not open", handle)
+		}
+		bs := uint64(c.w.cfg.BlockSize)
+		if q.kind != opRead {
+			return q.lba * bs, 0, nil
+		}
+		return q.lba * bs, int(q.n * bs), nil
+	})
+	if !ok || err != nil {
+		return 0, err
+	}
+	q := c.pending[uint32(r.handle)]
+	delete(c.pending, q.id)
+	c.w.logf("client %d gets %v: %d%s", c.index, q, r.errno, c.w.describe(q, r.data))
+	c.w.audit.end(q, r.errno, r.data)
+	c.w.work.freed(c)
+	return r.size, nil
+}

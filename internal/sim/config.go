@@ -1,0 +1,126 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"braid/barrier"
+	"braid/iscsi/target"
+	"braid/mpath"
+)
+
+// A Config is what one run is, all of it drawn from the seed.
+type Config struct {
+	Seed uint64
+
+	BlockSize int
+	Blocks    uint64
+	Hot       uint64 // blocks that most requests go to
+
+	Sessions, Conns int // sessions, and connections of each
+	Portals         int
+	OneGroup        bool // all portals are of one portal group
+
+	Barrier    barrier.Mode
+	Selector   mpath.Selector
+	Fence      mpath.FenceMode
+	Retain     uint64
+	Memory     int64 // bytes of the buffer pool
+	Incoherent bool
+
+	Volatility target.Volatility
+	WriteCache bool
+	FUA        bool
+	Thin       bool
+	Attention  target.FirstAttention
+
+	Digests                       bool
+	Immediate, InitialR2T         bool
+	Burst, FirstBurst, Segment    int
+	Time2Wait, Time2Retain, Depth int
+
+	Record bool // sessions are written down before they are used
+
+	Clients, Slots int // NBD clients, and requests that each has open
+	Ops            int
+	Length         time.Duration // in which they are issued
+
+	Faults   time.Duration // mean time between faults; 0: none
+	Mix      uint32        // which faults, as bits
+	Ghosts   bool
+	Reorder  time.Duration // commands wait up to so long at the target
+	Latency  time.Duration
+	Patience time.Duration // at the end, for everything to be answered
+}
+
+func (c Config) String() string {
+	modes := [...]string{"drain", "hold", "epoch"}
+	return fmt.Sprintf("seed %d: %d sessions of %d connections, %d portals (one group %v), "+
+		"%s, selector %d, fence %d, retain %d, memory %d, per nexus %v, wce %v, fua %v, thin %v, "+
+		"digests %v, immediate %v, initial R2T %v, bursts %d/%d/%d, t2w %d t2r %d, depth %d, record %v, "+
+		"blocks %d x %d (hot %d), %d clients x %d, %d requests in %v, faults every %v (mix %#x), "+
+		"ghosts %v, reorder %v, latency %v",
+		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence,
+		c.Retain, c.Memory, c.Volatility == target.PerNexus, c.WriteCache, c.FUA, c.Thin,
+		c.Digests, c.Immediate, c.InitialR2T, c.Burst, c.FirstBurst, c.Segment, c.Time2Wait,
+		c.Time2Retain, c.Depth, c.Record, c.Blocks, c.BlockSize, c.Hot, c.Clients, c.Slots, c.Ops,
+		c.Length, c.Faults, c.Mix, c.Ghosts, c.Reorder, c.Latency)
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// newConfig draws a run.
+func newConfig(seed uint64) Config {
+	r := rand.New(rand.NewPCG(seed, 0x636f6e666967))
+	c := Config{
+		Seed:       seed,
+		BlockSize:  pick(r, 512, 512, 4096),
+		Hot:        pick[uint64](r, 8, 16, 48),
+		Sessions:   pick(r, 1, 2, 2, 2, 3, 4),
+		Conns:      pick(r, 1, 1, 1, 2, 3),
+		OneGroup:   r.IntN(3) > 0,
+		Barrier:    pick(r, barrier.Drain, barrier.Drain, barrier.Hold, barrier.Epoch),
+		Selector:   pick(r, mpath.ServiceTime, mpath.QueueLength, mpath.RoundRobin, mpath.RoundRobin),
+		Fence:      pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait),
+		Retain:     pick[uint64](r, 16<<10, 64<<10, 256<<10, 1<<20, 8<<20, 8<<20),
+		Incoherent: r.IntN(8) == 0,
+		Volatility: pick(r, target.PerLUN, target.PerNexus),
+		WriteCache: r.IntN(6) > 0,
+		FUA:        r.IntN(2) == 0,
+		Thin:       r.IntN(2) == 0,
+		Attention: pick(r, target.AttentionReset, target.AttentionReset, target.AttentionPowerOn,
+			target.AttentionNone),
+		Digests:     r.IntN(3) == 0,
+		Immediate:   r.IntN(3) > 0,
+		InitialR2T:  r.IntN(2) == 0,
+		Burst:       pick(r, 16<<10, 64<<10, 1<<20),
+		Segment:     pick(r, 4<<10, 16<<10, 256<<10),
+		Time2Wait:   pick(r, 0, 0, 0, 1),
+		Time2Retain: pick(r, 0, 0, 1),
+		Depth:       pick(r, 4, 16, 128),
+		Record:      r.IntN(4) == 0,
+		Clients:     1 + r.IntN(3),
+		Slots:       pick(r, 1, 4, 8, 16),
+		Ops:         200 + r.IntN(800),
+		Length:      pick(r, 2*time.Second, 10*time.Second, 30*time.Second),
+		Ghosts:      r.IntN(3) > 0,
+		Latency:     pick(r, 20*time.Microsecond, 200*time.Microsecond, 5*time.Millisecond),
+		Patience:    5 * time.Minute,
+	}
+	c.FirstBurst = min(c.Burst, pick(r, 4<<10, 64<<10, 256<<10))
+	c.Blocks = 1536 << 10 / uint64(c.BlockSize)
+	c.Portals = max(c.Conns, pick(r, 1, 2, c.Sessions))
+	if c.Conns > 1 {
+		c.OneGroup = true
+	}
+	c.Memory = int64(c.Retain) + pick[int64](r, 1536<<10, 4<<20, 64<<20)
+	if r.IntN(12) > 0 {
+		c.Faults = pick(r, 200*time.Millisecond, time.Second, 3*time.Second)
+		c.Mix = r.Uint32() | r.Uint32()
+	}
+	if c.Ghosts || r.IntN(3) == 0 {
+		c.Reorder = pick(r, 2*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond)
+	}
+	return c
+}

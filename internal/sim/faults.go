@@ -1,0 +1,168 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"braid/iscsi/target"
+)
+
+// Faults, as bits of Config.Mix.
+const (
+	faultCutConn = iota
+	faultCutPortal
+	faultDark
+	faultRestartLosing
+	faultRestartKeeping
+	faultRestartSilent
+	faultLoseCache
+	faultRefuseLogins
+	faultFreezeTarget
+	faultFreezeBraid
+	faultSlow
+	faultDropClient
+	faultCount
+)
+
+var faultNames = [...]string{
+	"cut connection", "cut portal", "dark", "restart losing", "restart keeping", "restart silent",
+	"lose cache", "refuse logins", "freeze target", "freeze braid", "slow", "drop client",
+}
+
+// faults makes things go wrong.
+type faults struct {
+	w      *world
+	rng    *rand.Rand
+	over   bool
+	counts [faultCount]int
+}
+
+func newFaults(w *world, rng *rand.Rand) *faults { return &faults{w: w, rng: rng} }
+
+func (f *faults) begin() {
+	if f.w.cfg.Faults > 0 && f.w.cfg.Mix&(1<<faultCount-1) != 0 {
+		f.plan()
+	}
+}
+
+func (f *faults) plan() {
+	d := time.Duration(f.rng.ExpFloat64() * float64(f.w.cfg.Faults))
+	if f.rng.IntN(5) == 0 {
+		d /= 50 // two at once
+	}
+	f.w.agenda.after(d, call(func() {
+		if f.over {
+			return
+		}
+		f.strike()
+		f.plan()
+	}))
+}
+
+// span draws how long something lasts: mostly short, at times longer than every timeout.
+func (f *faults) span() time.Duration {
+	most := pick(f.rng, 50*time.Millisecond, time.Second, 6*time.Second, 20*time.Second)
+	return time.Duration(f.rng.Int64N(int64(most)))
+}
+
+// strike lets one fault happen.
+func (f *faults) strike() {
+	kind := f.rng.IntN(faultCount)
+	for f.w.cfg.Mix&(1<<kind) == 0 {
+		kind = f.rng.IntN(faultCount)
+	}
+	w := f.w
+	portal := f.rng.IntN(len(w.wires))
+	wire := w.wires[portal]
+	w.logf("FAULT %s, portal %d", faultNames[kind], portal)
+	f.counts[kind]++
+	switch kind {
+	case faultCutConn:
+		if live := wire.live(); len(live) > 0 {
+			wire.cutPair(live[f.rng.IntN(len(live))])
+		}
+	case faultCutPortal:
+		f.cutPortal(wire)
+	case faultDark:
+		f.darken(wire)
+	case faultRestartLosing, faultRestartKeeping, faultRestartSilent:
+		f.restart(kind)
+	case faultLoseCache:
+		f.loseCache()
+	case faultRefuseLogins:
+		w.target.t.RefuseLogins(1+f.rng.IntN(6), f.rng.IntN(2) == 0)
+	case faultFreezeTarget:
+		w.target.freeze(min(f.span(), 3*time.Second))
+	case faultFreezeBraid:
+		w.braid.freeze(min(f.span(), 3*time.Second))
+	case faultSlow:
+		f.slow(wire)
+	case faultDropClient:
+		w.people[f.rng.IntN(len(w.people))].drop(f.rng.IntN(2) == 0)
+	}
+}
+
+func (f *faults) cutPortal(w *wire) {
+	w.cut = true
+	for _, p := range append([]*pair(nil), w.live()...) {
+		w.cutPair(p)
+	}
+	w.a.after(f.span(), call(func() { w.cut = false }))
+}
+
+func (f *faults) darken(w *wire) {
+	which := f.rng.IntN(3)
+	if which != 1 {
+		w.setDark(inward, true)
+	}
+	if which != 0 {
+		w.setDark(outward, true)
+	}
+	w.a.after(f.span(), call(func() {
+		f.w.logf("light on a wire again")
+		w.setDark(inward, false)
+		w.setDark(outward, false)
+	}))
+}
+
+func (f *faults) slow(w *wire) {
+	before := w.jitter
+	w.jitter = time.Duration(1+f.rng.IntN(100)) * time.Millisecond
+	w.a.after(f.span(), call(func() { w.jitter = before }))
+}
+
+func (f *faults) restart(kind int) {
+	r := target.Restart{Cache: pick(f.rng, target.CacheLost, target.CachePartlyLost)}
+	if kind == faultRestartKeeping || kind == faultRestartSilent && f.rng.IntN(3) == 0 {
+		r.Cache = target.CacheKept
+	}
+	r.Down = min(f.span(), 4*time.Second)
+	silent := kind == faultRestartSilent
+	f.w.target.restart(r, silent)
+}
+
+// loseCache takes the cache away under living sessions. Over several connections of one
+// session the unit attention that tells of it may be overtaken by the answer to a later
+// read, so that no initiator could notice in time: it is done only where it can be.
+func (f *faults) loseCache() {
+	if f.w.cfg.Conns > 1 {
+		return
+	}
+	f.w.target.t.LoseCache(f.w.target.t.ByChance)
+	f.w.target.soon()
+}
+
+// heal ends all faults.
+func (f *faults) heal() {
+	f.over = true
+	w := f.w
+	for i, wire := range w.wires {
+		wire.cut = false
+		wire.jitter = w.cfg.Latency
+		wire.setDark(inward, false)
+		wire.setDark(outward, false)
+		w.target.t.Delay(i, 0, 0)
+	}
+	w.target.t.RefuseLogins(0, false)
+	w.target.soon()
+}

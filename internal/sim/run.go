@@ -1,0 +1,151 @@
+package sim
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"braid/iscsi/target"
+)
+
+// A Result is what came of a run.
+type Result struct {
+	Config  Config
+	Fault   string // empty: nothing was found
+	Events  int
+	Lasted  time.Duration // simulated
+	Digest  uint64        // of the history of answers: equal runs have equal ones
+	Faults  [faultCount]int
+	Replays uint64
+	Ghosts  int
+
+	Reads, Writes, Flushes, Judged int
+}
+
+const (
+	maxEvents  = 20_000_000
+	startLimit = 2 * time.Minute
+)
+
+// Run is one run. History is told every line of what happens, nil tells nobody.
+func Run(cfg Config, history func(line string)) (res Result) {
+	res.Config = cfg
+	defer func() {
+		if p := recover(); p != nil {
+			res.Fault = fmt.Sprintf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	w, err := newWorld(cfg, history)
+	if err != nil {
+		res.Fault = err.Error()
+		return res
+	}
+	r := &runner{w: w}
+	r.run()
+	res.Fault, res.Events, res.Lasted = w.audit.fault, r.events, w.agenda.now
+	res.Faults = w.faults.counts
+	res.Reads, res.Writes, res.Flushes = w.audit.reads, w.audit.writes, w.audit.flushes
+	res.Judged = w.audit.judged
+	res.Digest = r.digest
+	res.Replays = w.stack.Device().Status(w.agenda.now).Counters.Replays
+	return res
+}
+
+type runner struct {
+	w      *world
+	events int
+	digest uint64
+}
+
+// until lets the world go on until done or limit, and reports whether it was done.
+func (r *runner) until(limit time.Duration, done func() bool) bool {
+	a := &r.w.agenda
+	for r.w.audit.fault == "" && !done() {
+		if r.events++; r.events > maxEvents {
+			r.w.audit.find("the world does not come to rest")
+			break
+		}
+		if !a.step(limit) {
+			return false
+		}
+		r.digest = (r.digest ^ uint64(a.now)) * 0x100000001b3
+	}
+	return r.w.audit.fault == ""
+}
+
+func (r *runner) run() {
+	w := r.w
+	a := &w.agenda
+	w.logf("%v", w.cfg)
+	if !r.until(startLimit, w.stack.Device().Ready) {
+		w.audit.find("the device is not ready after %v", startLimit)
+		return
+	}
+	for _, c := range w.people {
+		c.connect()
+	}
+	w.work.begin()
+	w.faults.begin()
+	r.until(a.now+100*w.cfg.Length+10*time.Minute, func() bool {
+		return w.work.left == 0 && a.now > w.cfg.Length
+	})
+	w.closing = true
+	w.logf("the faults end")
+	w.faults.heal()
+	for _, c := range w.people {
+		if c.state == clientDown {
+			c.connect()
+		}
+	}
+	if !r.until(a.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
+		r.stuck("requests are not answered %v after the last fault")
+		return
+	}
+	r.finish()
+}
+
+// finish flushes, lets the clients leave, takes the cache away and looks at what is left.
+func (r *runner) finish() {
+	w := r.w
+	a := &w.agenda
+	w.work.open++
+	w.people[0].send(&request{kind: opFlush})
+	if !r.until(a.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
+		r.stuck("the last flush is not answered after %v")
+		return
+	}
+	for _, c := range w.people {
+		c.leave()
+	}
+	idle := func() bool { return w.mem.inUse == 0 && w.stack.Device().Idle() }
+	if !r.until(a.now+w.cfg.Patience, idle) {
+		st := w.stack.Device().Status(a.now)
+		w.audit.find("at rest %d bytes of buffers are not given back; retained %d, unstable %d, "+
+			"doubtful %d, in flight %d", w.mem.inUse, st.Retained, st.Unstable, st.Doubtful, st.InFlight)
+		return
+	}
+	w.mem.checkAll()
+	if w.mem.fault != "" {
+		w.audit.find("%s", w.mem.fault)
+	}
+	w.disk().Lose(target.LoseAll)
+	w.audit.final()
+}
+
+func (w *world) disk() *target.Volatile { return w.target.disk }
+
+func (r *runner) stuck(format string) {
+	w := r.w
+	what := ""
+	for _, q := range w.audit.ops[1:] {
+		if w.audit.open[q] {
+			what += fmt.Sprintf("\n  %v since %v", q, q.started)
+		}
+	}
+	st := w.stack.Device().Status(w.agenda.now)
+	for _, p := range st.Paths {
+		what += fmt.Sprintf("\n  path %d %s, %d in flight, %v", p.Index, p.State, p.InFlight, p.LastErr)
+	}
+	w.audit.find(format+": device %s, %d in flight, %d doubtful, retained %d, memory %d%s",
+		w.cfg.Patience, st.State, st.InFlight, st.Doubtful, st.Retained, w.mem.inUse, what)
+}

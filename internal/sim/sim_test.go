@@ -1,0 +1,90 @@
+package sim
+
+import (
+	"flag"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed only")
+	firstFlag   = flag.Uint64("sim.first", 1, "the first seed")
+	seedsFlag   = flag.Uint64("sim.seeds", 0, "how many seeds; 0: as many as fit into sim.time")
+	timeFlag    = flag.Duration("sim.time", 0, "how long; 0: 60 s, or 8 s with -short")
+	verboseFlag = flag.Bool("sim.verbose", false, "print the history of every run")
+)
+
+// tail is how many lines of a history a failure prints.
+const tail = 120
+
+// report runs a seed again and prints what led to its finding.
+func report(t *testing.T, res Result) {
+	t.Helper()
+	var lines []string
+	again := Run(res.Config, func(line string) { lines = append(lines, line) })
+	if again.Fault != res.Fault {
+		t.Errorf("the second run of the seed differs: %q", again.Fault)
+	}
+	t.Fatalf("%v\n... %s\n\nFOUND: %s\nreproduce: go test ./internal/sim -run TestSeeds -sim.seed=%d -sim.verbose",
+		res.Config, strings.Join(lines[max(0, len(lines)-tail):], "\n"), res.Fault, res.Config.Seed)
+}
+
+// TestSeeds runs worlds, one after the other, until time is up.
+func TestSeeds(t *testing.T) {
+	if *seedFlag != 0 {
+		runOne(t, *seedFlag)
+		return
+	}
+	limit := *timeFlag
+	if limit == 0 {
+		limit = 60 * time.Second
+		if testing.Short() {
+			limit = 8 * time.Second
+		}
+	}
+	var sum Result
+	start, n := time.Now(), uint64(0)
+	for ; n < *seedsFlag || *seedsFlag == 0 && time.Since(start) < limit; n++ {
+		res := Run(newConfig(*firstFlag+n), nil)
+		if res.Fault != "" {
+			t.Logf("found after %d seeds", n+1)
+			report(t, res)
+		}
+		add(&sum, res)
+	}
+	t.Logf("%d seeds in %v, %d events, %v simulated; %d reads, %d writes, %d flushes, "+
+		"%d blocks judged, %d replays", n, time.Since(start).Round(time.Millisecond), sum.Events,
+		sum.Lasted.Round(time.Second), sum.Reads, sum.Writes, sum.Flushes, sum.Judged, sum.Replays)
+	for i, name := range faultNames {
+		t.Logf("%8d %s", sum.Faults[i], name)
+	}
+}
+
+func add(sum *Result, r Result) {
+	sum.Events += r.Events
+	sum.Lasted += r.Lasted
+	sum.Reads += r.Reads
+	sum.Writes += r.Writes
+	sum.Flushes += r.Flushes
+	sum.Judged += r.Judged
+	sum.Replays += r.Replays
+	for i, n := range r.Faults {
+		sum.Faults[i] += n
+	}
+}
+
+func runOne(t *testing.T, seed uint64) {
+	var history func(string)
+	if *verboseFlag {
+		history = func(line string) { t.Log(line) }
+	}
+	res := Run(newConfig(seed), history)
+	if res.Fault != "" {
+		if *verboseFlag {
+			t.Fatal(res.Fault)
+		}
+		report(t, res)
+	}
+	t.Logf("%v\n%d events, %v simulated", res.Config, res.Events, res.Lasted)
+}
