@@ -105,6 +105,24 @@ func TestProgressIsLife(t *testing.T) {
 	}
 }
 
+// What was acknowledged between two looks counts from the earlier one, so that the
+// end is not put off beyond NopTimeout.
+func TestProgressIsNotLaterThanLife(t *testing.T) {
+	r := newUp(t, 1, pinging)
+	p := r.peers[0]
+	r.sleep(5 * second)
+	n := p.pull(1000)
+	p.c.Progress(r.now, n)
+	r.sleep(second)
+	p.c.Progress(r.now, n)
+	r.sleep(second)
+	p.c.Progress(r.now, 0) // at some time in the last second
+	r.sleep(3*second - 1)
+	r.alive()
+	r.sleep(1)
+	r.dead("no answer to NOP-Out")
+}
+
 // The owner may ask for life at once; one NOP-Out is out at a time.
 func TestProbe(t *testing.T) {
 	r := newUp(t, 2, nil)
@@ -139,6 +157,25 @@ func TestPong(t *testing.T) {
 	for range maxPongs + 1 {
 		p.nopIn(pdu.ReservedTag, 0x79)
 	}
+	r.dead("pings at once")
+}
+
+// A target that pings and does not read fills no memory.
+func TestPongsWaitForRoom(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.room = 1000
+	p := r.accept()[0]
+	p.logIn()
+	for range maxSenderPDUs {
+		r.submit(scsi.Read, 512)
+	}
+	for range maxPongs {
+		p.c.SendBuffers(nil)
+		p.nopIn(pdu.ReservedTag, 0x77)
+	}
+	p.c.SendBuffers(nil)
+	r.alive()
+	p.nopIn(pdu.ReservedTag, 0x77)
 	r.dead("pings at once")
 }
 
@@ -376,6 +413,51 @@ func TestLogout(t *testing.T) {
 	if n := len(r.s.Conns()); n != 0 {
 		t.Errorf("%d connections left", n)
 	}
+}
+
+// A logout that is answered while a command is out is not an orderly one.
+func TestLogoutWithDataQueued(t *testing.T) {
+	r := newUp(t, 1, limits(true, false, 256<<10, 1<<20, 1<<20, 1))
+	p := r.peers[0]
+	cmd := r.submit(scsi.Write, 1<<20)
+	p.take()
+	p.r2t(1, 0, 0, 1<<20, 0xa0)
+	p.pull(1000)
+	r.s.Logout(r.now)
+	r.sleep(5 * second)
+	p.c.SendBuffers(nil)
+	p.logoutAnswer(2, pdu.LogoutSuccess)
+	r.ended(cmd)
+	if lost, sent := scsi.Lost(cmd.Err); !lost || !sent {
+		t.Errorf("ended with %v", cmd.Err)
+	}
+	r.dead("logout: commands were still unanswered")
+	if errors.Is(r.s.Err(), scsi.ErrLoggedOut) {
+		t.Error("counts as logged out")
+	}
+}
+
+// A logout that is answered while the data of a command that was refused is still
+// queued: its buffer is handed back, so that the connection cannot be closed in
+// order.
+func TestLogoutWithDataLent(t *testing.T) {
+	r := newUp(t, 1, limits(true, false, 256<<10, 1<<20, 1<<20, 1))
+	p := r.peers[0]
+	cmd := r.submit(scsi.Write, 1<<20)
+	p.take()
+	p.r2t(1, 0, 0, 1<<20, 0xa0)
+	p.pull(1000)
+	exp, top := p.window()
+	p.send(pdu.SCSIResponse{ITT: 1, Status: 2, StatSN: p.sn(), ExpCmdSN: exp, MaxCmdSN: top}, nil)
+	r.ended()
+	r.s.Logout(r.now)
+	p.logoutAnswer(2, pdu.LogoutSuccess)
+	r.ended(cmd)
+	var refused *scsi.StatusError
+	if !errors.As(cmd.Err, &refused) {
+		t.Errorf("ended with %v", cmd.Err)
+	}
+	r.dead("logged out") // and reset
 }
 
 func TestLogoutFails(t *testing.T) {

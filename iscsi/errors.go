@@ -136,5 +136,6 @@ var (
 	errNoPortal    = errors.New("no portal to connect to")
 	errKilled      = errors.New("session ended by its owner")
 	errDataDigest  = errors.New("data digest error")
+	errUnanswered  = errors.New("commands were still unanswered")
 	errEndOfStream = errors.New("closed by the target")
 )

@@ -67,14 +67,22 @@ func TestSpread(t *testing.T) {
 		}
 	}
 	big := r.submit(scsi.Read, 1<<20) // goes to the first
-	r.peers[0].take()
-	r.submit(scsi.Read, 4096)
-	r.submit(scsi.Read, 4096)
+	tag := r.peers[0].oneTag()
+	for range 6 {
+		r.submit(scsi.Read, 4096)
+	}
 	if n := len(r.peers[0].take()); n != 0 {
 		t.Error("a loaded connection was chosen")
 	}
+	for i := range 4 {
+		r.peers[0].dataIn(tag, uint32(i), i<<18, make([]byte, 1<<18), i == 3)
+	}
+	r.ended(big)
+	r.submit(scsi.Read, 4096)
+	if n := len(r.peers[0].take()); n != 1 {
+		t.Error("the connection that has the least to do was not chosen")
+	}
 	r.s.Kill(r.now, nil)
-	_ = big
 	r.dead("ended by its owner")
 }
 

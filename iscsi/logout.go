@@ -20,7 +20,8 @@ type leaving struct {
 }
 
 // Logout ends the session in an orderly way, bounded by twice LogoutTimeout; a
-// session that is not up yet is ended at once.
+// session that is not up yet is ended at once. Err is then scsi.ErrLoggedOut, but a
+// *LogoutError if the target did not agree or commands were still unanswered.
 func (s *Session) Logout(now time.Duration) {
 	switch s.state {
 	case sessionOpening:
@@ -135,6 +136,10 @@ func (c *Conn) logoutResponse(h *pdu.Header) error {
 	s.nexus.Time2Retain = time.Duration(r.Time2Retain) * time.Second
 	if r.Response != pdu.LogoutSuccess {
 		return &LogoutError{Response: r.Response}
+	}
+	if s.issued > 0 {
+		// The target has ended them; nobody knows how far they had come.
+		return &LogoutError{Err: errUnanswered}
 	}
 	s.finish(s.leave.cause, false)
 	return nil

@@ -15,8 +15,7 @@ type ping struct {
 	sentAt time.Duration
 	pollAt time.Duration // when to look at the transport's progress again
 
-	measured   bool // acked and measuredAt are set
-	acked      uint64
+	acked      uint64 // as of the last Progress
 	measuredAt time.Duration
 }
 
@@ -46,10 +45,10 @@ func (c *Conn) Progress(now time.Duration, unacked int) {
 		return
 	}
 	acked := c.sentBytes - min(c.sentBytes, uint64(max(0, unacked)))
-	if p.measured && acked > p.acked {
+	if acked > p.acked {
 		c.life = max(c.life, p.measuredAt)
 	}
-	p.measured, p.acked, p.measuredAt = true, acked, now
+	p.acked, p.measuredAt = acked, now
 }
 
 // Probe asks every connection for life now, whatever NopInterval says. It is for

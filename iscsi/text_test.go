@@ -93,6 +93,9 @@ func TestSendTargetsFails(t *testing.T) {
 				p.text(1, i, part)
 				p.take()
 			}
+			if n := len(r.s.text.answer); n > maxText {
+				r.t.Errorf("%d bytes were kept", n)
+			}
 		}, "too long"},
 		{"endless and empty", func(r *rig, p *peer) {
 			for i := uint32(0); r.s.Err() == nil && i < 10000; i++ {

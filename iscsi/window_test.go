@@ -71,6 +71,25 @@ func TestClosedWindow(t *testing.T) {
 	r.alive()
 }
 
+// When the window opens, what waited goes in the order of submission.
+func TestQueueOrder(t *testing.T) {
+	r := newRig(t, 1, nil)
+	r.room = 0
+	p := r.accept()[0]
+	p.logIn()
+	for _, dir := range []scsi.Direction{scsi.Write, scsi.Read, scsi.Write, scsi.None} {
+		r.submit(dir, 512)
+	}
+	p.expect(``)
+	r.room = 4
+	p.nopIn(pdu.ReservedTag, pdu.ReservedTag)
+	p.expect(`
+		SCSI Command F tag=1 cmdsn=1 expected=512 data=512
+		SCSI Command F tag=2 cmdsn=2 expected=512
+		SCSI Command F tag=3 cmdsn=3 expected=512 data=512
+		SCSI Command F tag=4 cmdsn=4 expected=0`)
+}
+
 // CmdSN passes from 4294967295 to 0.
 func TestCmdSNWraps(t *testing.T) {
 	r := newRig(t, 1, nil)
