@@ -4,9 +4,10 @@ package barrier
 const rangeCharge = 256
 
 // Reserve asks for room for copies, before a write that is to be kept is begun.
-// The room goes back when the copies are released.
+// The room goes back when the copies are released. What is larger than the limit has
+// room when there is nothing else: without copies it could not be made good.
 func (l *Ledger) Reserve(bytes uint64) bool {
-	if l.used+bytes > l.limit {
+	if l.used+bytes > l.limit && l.used > 0 {
 		return false
 	}
 	l.used += bytes

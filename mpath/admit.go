@@ -38,8 +38,8 @@ func (d *Device) mayBegin(r *Request) bool {
 		return true
 	}
 	room := d.room(r)
-	if room > d.ledger.Limit() {
-		r.bare, r.stable = true, r.Op == Write && d.lun.FUA
+	if room > d.ledger.Limit() && r.Op == Write && d.lun.FUA {
+		r.bare, r.stable = true, true
 		return true
 	}
 	return d.ledger.Reserve(room)
