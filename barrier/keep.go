@@ -115,12 +115,14 @@ func (l *Ledger) release(s *slot, number uint64) {
 	}
 }
 
-// cut takes the blocks of a newly acknowledged write out of every older copy.
-func (l *Ledger) cut(off, end uint64) {
+// cut takes the blocks of a newly acknowledged write out of every older copy, and reports
+// whether one of those was being written again.
+func (l *Ledger) cut(off, end uint64) (replaying bool) {
 	for k := l.kept.first(off, end); k != nil; k = l.kept.first(off, end) {
 		if k.state == ready || k.state == out || k.state == answered {
 			panic("barrier: a newer write was acknowledged while a copy is out")
 		}
+		replaying = replaying || k.Replay
 		switch {
 		case k.Off < off && k.End > end:
 			r := l.tail(k, end)
@@ -137,6 +139,7 @@ func (l *Ledger) cut(off, end uint64) {
 			l.forget(k)
 		}
 	}
+	return replaying
 }
 
 func (w *Write) truncate(end uint64) {

@@ -290,8 +290,9 @@ func (l *Ledger) acknowledge(w *Write) {
 		if l.round.active && !w.Stable {
 			s.target = max(s.target, w.number)
 		}
-	} else {
-		l.cut(w.Off, w.End)
+	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {
+		// The flush under way waits for a copy that is cut: w stands for it now.
+		s.target = max(s.target, w.number)
 	}
 	if w.Owner != nil {
 		l.acked = append(l.acked, w.Owner)
