@@ -86,7 +86,7 @@ func (b *bench) connect(portal int) *peer {
 	}
 	return &peer{
 		b: b, c: c, send: pdu.NewSender(), cmdSN: 100,
-		recv: pdu.NewReceiver(pdu.ReceiverConfig{MaxData: 256 << 10, Buffer: 1 << 20}),
+		recv: pdu.NewReceiver(pdu.ReceiverConfig{MaxData: 256 << 10, Buffer: 64 << 10}),
 	}
 }
 
