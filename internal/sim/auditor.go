@@ -151,12 +151,12 @@ func (a *auditor) end(r *request, errno uint32, data []byte) {
 		a.writes++
 		a.acknowledge(r)
 		if r.fua {
-			a.judgeStable(r, r.lba, r.lba+r.n, a.moment)
+			a.judgeStable(r, r.lba, r.lba+r.n, a.moment, r.id)
 		}
 	case opFlush:
 		a.flushes++
 		for _, lba := range a.touched {
-			a.judgeStable(r, lba, lba+1, r.begun)
+			a.judgeStable(r, lba, lba+1, r.begun, 0)
 		}
 	}
 	delete(a.open, r)
@@ -191,7 +191,7 @@ func (a *auditor) judgeRead(r *request, data []byte) {
 			return
 		}
 		a.judged++
-		if why := a.blocks[lba].judge(op, r.begun, r.begun); why != nil {
+		if why := a.blocks[lba].judge(op, r.begun, r.begun, 0); why != nil {
 			a.find("%v: block %d: %s", r, lba, a.explain(lba, why))
 			return
 		}
@@ -199,8 +199,8 @@ func (a *auditor) judgeRead(r *request, data []byte) {
 }
 
 // judgeStable holds the stable content of blocks against what was acknowledged before a
-// moment: r promised that it is there.
-func (a *auditor) judgeStable(r *request, from, to, before uint64) {
+// moment, or against one write if only is not 0: r promised that it is there.
+func (a *auditor) judgeStable(r *request, from, to, before uint64, only uint32) {
 	for lba := from; lba < to; lba++ {
 		a.disk.ReadStable(a.scratch, lba)
 		a.lastWhole++
@@ -210,7 +210,7 @@ func (a *auditor) judgeStable(r *request, from, to, before uint64) {
 			return
 		}
 		a.judged++
-		if why := a.blocks[lba].judge(op, before+1, 0); why != nil {
+		if why := a.blocks[lba].judge(op, before+1, 0, only); why != nil {
 			a.find("after %v the stable content of block %d is not what was promised: %s",
 				r, lba, a.explain(lba, why))
 			return
@@ -226,8 +226,9 @@ type doubt struct {
 }
 
 // judge says whether the value of op may be there for who looks at a moment, and takes
-// note of a read that saw it, if seen is not 0.
-func (b *register) judge(op uint32, moment, seen uint64) *doubt {
+// note of a read that saw it, if seen is not 0. With only, nothing but that write stands
+// against it.
+func (b *register) judge(op uint32, moment, seen uint64, only uint32) *doubt {
 	if !b.touched {
 		if op == zeroOp {
 			return nil
@@ -242,7 +243,7 @@ func (b *register) judge(op uint32, moment, seen uint64) *doubt {
 		if w.op != op && !(op == zeroOp && w.zero) {
 			continue
 		}
-		if d := b.superseded(w, moment); d != nil {
+		if d := b.superseded(w, moment, only); d != nil {
 			why = d
 			continue
 		}
@@ -262,13 +263,13 @@ func (b *register) judge(op uint32, moment, seen uint64) *doubt {
 }
 
 // superseded finds a write that was acknowledged before moment and came after w.
-func (b *register) superseded(w *access, moment uint64) *doubt {
+func (b *register) superseded(w *access, moment uint64, only uint32) *doubt {
 	if w.acked == 0 {
 		return nil
 	}
 	for i := range b.writes {
 		o := &b.writes[i]
-		if o.acked == 0 || o.acked >= moment || o == w {
+		if o.acked == 0 || o.acked >= moment || o == w || only != 0 && o.op != only {
 			continue
 		}
 		if w.acked < o.begun || w.acked < o.seen {
@@ -287,7 +288,7 @@ func (a *auditor) forget(b *register) {
 	kept := b.writes[:0]
 	var doomed []bool
 	for i := range b.writes {
-		doomed = append(doomed, b.superseded(&b.writes[i], oldest) != nil)
+		doomed = append(doomed, b.superseded(&b.writes[i], oldest, 0) != nil)
 	}
 	for i, w := range b.writes {
 		if !doomed[i] {
@@ -326,7 +327,7 @@ func (a *auditor) final() {
 			a.find("at the end block %d of the disk holds %v", lba, err)
 			return
 		}
-		if why := a.blocks[lba].judge(op, a.moment, 0); why != nil {
+		if why := a.blocks[lba].judge(op, a.moment, 0, 0); why != nil {
 			a.find("at the end block %d of the disk holds %s", lba, a.explain(lba, why))
 			return
 		}

@@ -46,7 +46,7 @@ func (c *client) connect() {
 func (c *client) reconnect(d time.Duration) {
 	c.state = clientDown
 	c.w.agenda.after(d, call(func() {
-		if c.state == clientDown && !c.w.closing {
+		if c.state == clientDown {
 			c.connect()
 		}
 	}))
@@ -274,7 +274,7 @@ func (c *client) parseReply(b []byte) (int, error) {
 	}
 	q := c.pending[uint32(r.handle)]
 	delete(c.pending, q.id)
-	c.w.logf("client %d gets %v: %d%s", c.index, q, r.errno, c.w.describe(q, r.data))
+	c.w.logf("client %d gets %v: %d %s%s", c.index, q, r.errno, r.text, c.w.describe(q, r.data))
 	c.w.audit.end(q, r.errno, r.data)
 	c.w.work.freed(c)
 	return r.size, nil

@@ -67,6 +67,7 @@ type reply struct {
 	size   int
 	handle uint64
 	errno  uint32
+	text   string // of a failure
 	data   []byte
 }
 
@@ -132,7 +133,7 @@ func parseChunk(b []byte, want func(handle uint64) (off uint64, n int, err error
 		if len(body) < 6 || len(body) != 6+int(binary.BigEndian.Uint16(body[4:])) {
 			return r, false, fmt.Errorf("malformed error chunk")
 		}
-		r.errno = binary.BigEndian.Uint32(body)
+		r.errno, r.text = binary.BigEndian.Uint32(body), string(body[6:])
 	default:
 		return r, false, fmt.Errorf("chunk of type %#x", kind)
 	}

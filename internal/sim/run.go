@@ -86,18 +86,14 @@ func (r *runner) run() {
 	}
 	w.work.begin()
 	w.faults.begin()
-	r.until(a.now+100*w.cfg.Length+10*time.Minute, func() bool {
+	r.until(a.now+2*w.cfg.Length+20*time.Second, func() bool {
 		return w.work.left == 0 && a.now > w.cfg.Length
 	})
-	w.closing = true
+	w.closing, w.work.left = true, 0
 	w.logf("the faults end")
 	w.faults.heal()
-	for _, c := range w.people {
-		if c.state == clientDown {
-			c.connect()
-		}
-	}
-	if !r.until(a.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
+	answered := func() bool { return w.work.open == 0 && w.stack.Device().Idle() }
+	if !r.until(a.now+w.cfg.Patience, answered) {
 		r.stuck("requests are not answered %v after the last fault")
 		return
 	}
