@@ -69,6 +69,21 @@ func (l *Ledger) Lost(slot int) {
 		s.orphaned = true
 	}
 	s.synced = s.acked
+	l.coverAll()
+}
+
+// coverAll makes the round under way cover all that was acknowledged until now. What it was
+// to cover may have been on the lost session alone, with its copy cut by a newer write that
+// another session answered: that one stands for it.
+func (l *Ledger) coverAll() {
+	if !l.round.active {
+		return
+	}
+	for i := range l.slots {
+		if s := &l.slots[i]; s.alive {
+			s.target = max(s.target, s.acked)
+		}
+	}
 }
 
 // distrust makes answered but unacknowledged writes ready again.
@@ -102,6 +117,10 @@ func (l *Ledger) CacheLost() {
 		}
 	}
 }
+
+// Epoch counts the losses of a cache that were seen. What was read before one of them and
+// is answered after it may be what the cache fell back to.
+func (l *Ledger) Epoch() uint64 { return l.epoch }
 
 // Orphaned reports whether unstable writes without copies died with slot's session:
 // flushes wait until its successor has answered a SYNC.

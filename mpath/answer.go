@@ -89,6 +89,12 @@ var errShort = errors.New("the device answered GOOD to a read that it did not fi
 
 func (d *Device) good(o *op) {
 	if o.kind == opRead {
+		if o.epoch != d.ledger.Epoch() {
+			// The device may have read it between the loss of its cache and the
+			// replay of the copies.
+			d.sendRead(o)
+			return
+		}
 		r := o.req
 		d.freeOp(o)
 		d.partDone(r)

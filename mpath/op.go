@@ -28,6 +28,7 @@ type op struct {
 
 	off    uint64 // opRead: bytes of the device
 	data   []byte // opRead: where they go
+	epoch  uint64 // opRead: losses of the cache that were seen when it was sent
 	param  [24]byte
 	token  barrier.Token // opSync
 	slot   *slot         // that it is out on

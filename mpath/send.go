@@ -13,6 +13,7 @@ func (d *Device) sendRead(o *op) {
 		return
 	}
 	d.buildRead(o)
+	o.epoch = d.ledger.Epoch()
 	s := d.choose(o.size, o.avoid, false)
 	if s == nil {
 		d.stall(o)
