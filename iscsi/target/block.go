@@ -16,6 +16,7 @@ func (t *Target) executeRead(now time.Duration, k *task) {
 	if !k.read {
 		in.length = 0
 	}
+	k.count(OpRead, uint64(in.length))
 	if k.unit.lend != nil || in.length == 0 {
 		in.from, in.offset = k.unit.lend, off
 		t.sendIn(now, k)
@@ -29,9 +30,22 @@ func (t *Target) executeRead(now time.Duration, k *task) {
 	t.submit(now, k)
 }
 
+// own makes sure that a task's data outlives the call, where the store may not be
+// done with it by then. It is false if the task had to be refused.
+func (t *Target) own(now time.Duration, k *task) bool {
+	if k.unit.lend != nil || k.keep() {
+		return true
+	}
+	t.respond(now, k, k.status, &k.sense)
+	return false
+}
+
 // executeWrite writes blocks, only whole ones if the initiator sends less than
 // the CDB says.
 func (t *Target) executeWrite(now time.Duration, k *task) {
+	if !t.own(now, k) {
+		return
+	}
 	data := k.out.data
 	data = data[:len(data)>>k.unit.shift<<k.unit.shift]
 	if len(data) == 0 {
@@ -42,11 +56,15 @@ func (t *Target) executeWrite(now time.Duration, k *task) {
 		Kind: OpWrite, Offset: k.cdb.LBA << k.unit.shift,
 		Length: uint64(len(data)), Data: data,
 	}
+	k.count(OpWrite, k.op.Length)
 	t.submit(now, k)
 }
 
 // executeVerify compares blocks with those that the initiator sent, if it did.
 func (t *Target) executeVerify(now time.Duration, k *task) {
+	if !t.own(now, k) {
+		return
+	}
 	n := len(k.out.data)
 	if n == 0 {
 		t.respond(now, k, scsi.Good, nil)
@@ -93,6 +111,7 @@ func (t *Target) executeUnmap(now time.Duration, k *task) {
 		return
 	}
 	k.step = 0
+	k.count(OpZero, total<<k.unit.shift)
 	if !k.nextRange() {
 		t.respond(now, k, scsi.Good, nil)
 		return
@@ -123,6 +142,7 @@ func (t *Target) executeWriteSame(now time.Duration, k *task) {
 	u := k.unit
 	off, length := k.cdb.LBA<<u.shift, uint64(k.cdb.Blocks)<<u.shift
 	pattern := k.out.data
+	k.count(OpZero, length)
 	if isZero(pattern) {
 		k.op = Op{Kind: OpZero, Offset: off, Length: length}
 		t.submit(now, k)

@@ -84,7 +84,7 @@ type LUNConfig struct {
 	Number     uint16 // at most 16383
 	Store      Store
 	BlockSize  int    // 512 to 4096 bytes, a power of two; default 512
-	Serial     string // of VPD page 80h, and the source of the NAA name; default: from target name and number
+	Serial     string // VPD page 80h, and what the NAA name is made of; has a default
 	WriteCache bool   // WCE; without it every write is stable before it is answered
 	ReadOnly   bool
 	Thin       bool // UNMAP and WRITE SAME with UNMAP

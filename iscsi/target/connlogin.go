@@ -15,10 +15,8 @@ type loginState struct {
 	stepper *login.Target
 	request pdu.LoginRequest // the latest
 
-	// stateHeld: the last response, and whose tasks it waits for.
-	response pdu.LoginResponse
+	response pdu.LoginResponse // the last, which may have to wait
 	text     []byte
-	old      *session
 }
 
 // handleLogin takes a PDU of the login phase.
@@ -137,22 +135,19 @@ func (c *Conn) join(now time.Duration) {
 		c.refuseLogin(now, login.Status(login.StatusOutOfResources), nil)
 		return
 	}
-	old := l.old
-	if n := t.findNexus(key); n != nil && n.session != nil {
-		old = n.session
-		old.end(now, endReinstated)
-	}
-	if !t.faults.noAbort {
-		t.layGhosts(key)
-		if old != nil && old.stored > 0 {
-			c.state, l.old = stateHeld, old
+	if n := t.findNexus(key); n != nil && n.last != nil {
+		n.last.end(now, endReinstated)
+		if n.last.stored > 0 && !t.faults.noAbort {
+			c.state = stateHeld
 			return
 		}
 	}
-	l.old = nil
+	if !t.faults.noAbort {
+		t.layGhosts(key)
+	}
 	s := newSession(t, key, false, l.request.CmdSN)
 	s.nexus = t.openNexus(key)
-	s.nexus.session = s
+	s.nexus.last = s
 	c.enter(s)
 	t.cfg.Log(slog.LevelInfo, "session begun", "initiator", key.initiator, "tsih", s.tsih,
 		"portal", c.port().Address)
@@ -203,10 +198,11 @@ func (c *Conn) enter(s *session) {
 	c.login = loginState{}
 }
 
-// releaseHeld goes on with logins that waited for tasks of an old session.
+// releaseHeld goes on with logins that waited for a store to be done with the
+// tasks of an old session.
 func (t *Target) releaseHeld(now time.Duration) {
 	for _, c := range t.conns {
-		if c.state == stateHeld && (c.login.old == nil || c.login.old.stored == 0) {
+		if c.state == stateHeld {
 			c.state, c.resumed = stateLogin, true
 			c.join(now)
 			c.pump(now)

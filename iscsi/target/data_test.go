@@ -206,6 +206,23 @@ func TestBuffersAreBounded(t *testing.T) {
 		t.Error(r)
 	}
 	b.t.pool.put(hold)
+	// A session that dies gives its buffers to those who live, not to itself.
+	other := b.session("b", 0, 1)
+	for _, x := range []*peer{p, p, p, other} {
+		c := x.command(scsi.Write16(0, 256, false), data, 0)
+		c.DataLen = 0
+		x.push(c, nil)
+	}
+	if list := p.flush(); len(list) != 2 {
+		t.Fatal(describe(list))
+	}
+	if list := other.flush(); len(list) != 0 {
+		t.Fatal(describe(list))
+	}
+	p.c.Closed(b.now, nil)
+	if list := other.flush(); len(list) != 1 || list[0].Opcode() != pdu.OpR2T {
+		t.Error(describe(list))
+	}
 }
 
 func TestReadsGoOnWhenTheInitiatorReads(t *testing.T) {

@@ -3,7 +3,6 @@ package target
 import (
 	"bytes"
 	"errors"
-	"syscall"
 	"time"
 
 	"braid/iscsi/pdu"
@@ -36,6 +35,7 @@ func (t *Target) execute(now time.Duration, k *task) {
 	case scsi.OpSynchronizeCache10, scsi.OpSynchronizeCache16:
 		k.op = Op{Kind: OpFlush}
 		k.op.Offset, k.op.Length = k.cdb.LBA<<k.unit.shift, uint64(k.cdb.Blocks)<<k.unit.shift
+		k.count(OpFlush, 0)
 		t.submit(now, k)
 	case scsi.OpUnmap:
 		t.executeUnmap(now, k)
@@ -61,9 +61,6 @@ func (t *Target) submit(now time.Duration, k *task) {
 		if k.op.Kind != OpFlush && k.op.Kind != OpRead {
 			k.op.FUA = k.cdb.FUA || !k.unit.WriteCache
 		}
-		if k.unit.lend == nil {
-			k.keep() // the store may still read the data after this call
-		}
 		if !k.unit.Store.Submit(&k.op) {
 			break
 		}
@@ -82,7 +79,15 @@ func (t *Target) submit(now time.Duration, k *task) {
 
 // storeDone takes the outcome of an operation that was pending.
 func (t *Target) storeDone(now time.Duration, k *task) {
-	if !k.aborted {
+	s, m := k.session, k.tmf
+	switch {
+	case k.aborted:
+		k.leaveStore()
+		t.free(k)
+	case k.reset:
+		k.leaveStore()
+		t.respond(now, k, scsi.TaskAborted, nil)
+	default:
 		c := k.conn
 		if t.proceed(now, k) {
 			t.submit(now, k)
@@ -90,11 +95,7 @@ func (t *Target) storeDone(now time.Duration, k *task) {
 		if c != nil {
 			c.fill(now)
 		}
-		return
 	}
-	s, m := k.session, k.tmf
-	k.leaveStore()
-	t.free(k)
 	if m != nil {
 		m.settled(now)
 	}
@@ -149,10 +150,9 @@ func (t *Target) proceed(now time.Duration, k *task) bool {
 
 func storeSense(op *Op) scsi.Sense {
 	switch {
-	case errors.Is(op.Err, syscall.ENOSPC), errors.Is(op.Err, syscall.EDQUOT):
+	case errors.Is(op.Err, ErrNoSpace):
 		return thinExhausted
-	case errors.Is(op.Err, syscall.EROFS), errors.Is(op.Err, syscall.EBADF),
-		errors.Is(op.Err, syscall.EPERM):
+	case errors.Is(op.Err, ErrReadOnly):
 		return writeProtected
 	case op.Kind == OpRead:
 		return readFailed

@@ -199,16 +199,21 @@ func (t *Target) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(t.cfg.Rand.Int64N(int64(to-from)+1))
 }
 
-// haunt makes a ghost of a task whose nexus is lost, if the fault says so.
-func (t *Target) haunt(now time.Duration, k *task) bool {
-	if !t.faults.late || k.state != taskDelayed || !k.mutates() {
-		return false
-	}
+// haunts reports whether a task lives on as a ghost when its session ends.
+func (t *Target) haunts(k *task, why endReason) bool {
+	f := &t.faults
+	return k.state == taskDelayed && k.mutates() &&
+		(why == endLost && f.late || why == endReinstated && f.noAbort)
+}
+
+// haunt makes a ghost of a task whose nexus is lost.
+func (t *Target) haunt(now time.Duration, k *task) {
 	k.discharge()
 	k.session, k.conn = nil, nil
-	t.delayed.remove(k)
-	t.delay(k, now+t.between(t.faults.lateMin, t.faults.lateMax))
-	return true
+	if t.faults.late {
+		t.delayed.remove(k)
+		t.delay(k, now+t.between(t.faults.lateMin, t.faults.lateMax))
+	}
 }
 
 // mutates reports whether the command changes what is stored.

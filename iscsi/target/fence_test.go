@@ -76,6 +76,22 @@ func TestGhosts(t *testing.T) {
 	}
 }
 
+func TestReinstatementThatDoesNotAbort(t *testing.T) {
+	b := newBench(t, Config{})
+	old := b.session("a", 0, 1)
+	b.t.Delay(0, time.Second, time.Second)
+	b.t.NoAbort(true)
+	slowWrite(old, 7)
+	b.session("a", 1, 1)
+	if n := b.t.Ghosts(); n != 1 {
+		t.Errorf("%d ghosts", n)
+	}
+	b.advance(time.Second)
+	if x := block0(b); x != 7 {
+		t.Errorf("the old write was not executed: %d", x)
+	}
+}
+
 func TestReinstatementAbortsWhileTheOldConnectionLives(t *testing.T) {
 	b := newBench(t, Config{})
 	old := b.session("a", 0, 1)
@@ -96,49 +112,64 @@ func TestReinstatementAbortsWhileTheOldConnectionLives(t *testing.T) {
 
 // slowStore leaves writes pending until release.
 type slowStore struct {
-	*RAM
+	ram  *RAM
 	held []*Op
 }
 
+func (s *slowStore) Size() uint64 { return s.ram.Size() }
+
 func (s *slowStore) Submit(op *Op) bool {
 	if op.Kind == OpRead {
-		return s.RAM.Submit(op)
+		return s.ram.Submit(op)
 	}
 	s.held = append(s.held, op)
 	return false
 }
 
-// Hides that the memory could be lent.
-func (s *slowStore) lend() {}
-
 func (s *slowStore) release(now time.Duration) {
 	held := s.held
 	s.held = nil
 	for _, op := range held {
-		s.RAM.Submit(op)
+		s.ram.Submit(op)
 		op.Done(now)
 	}
 }
 
 func slowBench(t *testing.T) (*bench, *slowStore) {
-	s := &slowStore{RAM: newRAM(t, 1<<20)}
+	s := &slowStore{ram: newRAM(t, 1<<20)}
 	return newBench(t, Config{LUNs: []LUNConfig{{Store: s, WriteCache: true, Thin: true}}}), s
 }
 
 func TestReinstatementWaitsForTheStore(t *testing.T) {
-	b, store := slowBench(t)
-	old := b.session("a", 0, 1)
-	slowWrite(old, 7)
-	p := b.connect(1)
-	if p.startLogin(offer("a"), 1, 0, 1) {
-		t.Fatal("the login was answered while an old write was on its way to the medium")
-	}
-	store.release(b.now)
-	if list := p.flush(); len(list) != 1 || p.c.state != stateFull {
-		t.Fatalf("%d answers, state %d", len(list), p.c.state)
-	}
-	if x := block0(b); x != 7 {
-		t.Errorf("block 0 is %d", x)
+	for _, c := range []struct {
+		what string
+		then func(b *bench, old *peer)
+	}{
+		{"the old connection lives", func(*bench, *peer) {}},
+		{"the old connection is lost", func(b *bench, old *peer) { old.c.Closed(b.now, nil) }},
+		{"a login that gave up waiting", func(b *bench, old *peer) {
+			p := b.connect(1)
+			p.startLogin(offer("a"), 1, 0, 1)
+			p.c.Closed(b.now, nil)
+		}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			b, store := slowBench(t)
+			old := b.session("a", 0, 1)
+			slowWrite(old, 7)
+			c.then(b, old)
+			p := b.connect(1)
+			if p.startLogin(offer("a"), 1, 0, 1) {
+				t.Fatal("the login was answered while an old write was on its way to the medium")
+			}
+			store.release(b.now)
+			if list := p.flush(); len(list) != 1 || p.c.state != stateFull {
+				t.Fatalf("%d answers, state %d", len(list), p.c.state)
+			}
+			if x := block0(b); x != 7 {
+				t.Errorf("block 0 is %d", x)
+			}
+		})
 	}
 }
 

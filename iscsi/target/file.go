@@ -129,7 +129,7 @@ func (s *File) work() {
 		if op == nil {
 			return
 		}
-		op.Err = s.do(op)
+		op.Err = kind(s.do(op))
 		s.post(op.Done)
 	}
 }
@@ -163,6 +163,18 @@ func (s *File) do(op *Op) error {
 	}
 	if err == nil && (op.FUA || op.Kind == OpFlush) {
 		err = s.sync()
+	}
+	return err
+}
+
+// kind names the errors that an initiator should be able to tell apart.
+func kind(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EBADF),
+		errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
 	return err
 }

@@ -57,7 +57,11 @@ func (c *Conn) inOrder(now time.Duration, h *pdu.Header, data []byte) {
 	case orderEarly:
 		e := early{kind: earlyPDU, conn: c, header: *h, n: len(data)}
 		if len(data) > 0 {
-			e.data = c.t.pool.must(len(data))
+			if e.data = c.t.pool.get(len(data)); e.data == nil {
+				c.reject(h, pdu.RejectLongOperation)
+				s.useUp(now, cmdSN)
+				return
+			}
 			copy(e.data.b, data)
 		}
 		s.early.put(cmdSN, e)

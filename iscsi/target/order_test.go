@@ -42,6 +42,11 @@ func TestCommandsAreExecutedInOrderAcrossConnections(t *testing.T) {
 	if r := all[third.ITT]; len(r.data) != 512 || r.data[0] != 2 {
 		t.Errorf("the read came before the write: %v %v", r, r.data)
 	}
+	if c := b.t.Sessions()[0]; c.Counters != (Counters{
+		Reads: 1, Writes: 2, ReadBytes: 512, WriteBytes: 1024,
+	}) || len(c.Portals) != 2 || c.TSIH != one.resp.TSIH {
+		t.Errorf("%+v", c)
+	}
 	if s := one.c.session; s.expCmdSN != third.CmdSN+1 {
 		t.Errorf("ExpCmdSN %d, want %d", s.expCmdSN, third.CmdSN+1)
 	}

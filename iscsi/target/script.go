@@ -37,8 +37,6 @@ type event struct {
 	every  time.Duration // 0: once
 	lasts  time.Duration // 0: until further notice
 	fault  fault
-	line   int
-	ending bool // it takes back a fault that had a `for`
 }
 
 // A fault is one parsed fault. Which fields count depends on its name.
@@ -72,7 +70,6 @@ func ParseScript(text string) (*Script, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", i+1, err)
 		}
-		e.line = i + 1
 		s.events = append(s.events, e)
 	}
 	slices.SortStableFunc(s.events, compareEvents)

@@ -31,6 +31,7 @@ type session struct {
 	first, last *task
 	stored      int // tasks, aborted ones too, that a store is working on
 	management  []*management
+	counters    Counters
 }
 
 // why a session ends.
@@ -85,12 +86,14 @@ func (s *session) end(now time.Duration, why endReason) {
 	t.cfg.Log(slog.LevelInfo, "session ended", "initiator", s.key.initiator,
 		"tsih", s.tsih, "reason", why.String())
 	s.early.clear(t)
+	s.stopWaiting(nil)
 	for s.first != nil {
 		k := s.first
-		if why == endLost && t.haunt(now, k) {
-			continue
+		if t.haunts(k, why) {
+			t.haunt(now, k)
+		} else {
+			t.abort(k)
 		}
-		t.abort(k)
 	}
 	for _, c := range s.conns {
 		c.session = nil
@@ -103,13 +106,20 @@ func (s *session) end(now time.Duration, why endReason) {
 		}
 	}
 	s.conns = nil
-	if s.nexus != nil && s.nexus.session == s {
-		s.nexus.session = nil
-	}
 	for i, o := range t.sessions {
 		if o == s {
 			t.sessions = append(t.sessions[:i], t.sessions[i+1:]...)
 			break
+		}
+	}
+}
+
+// stopWaiting takes the session's tasks, or only those of c, out of the line for
+// buffers, so that what is freed does not go to the dead.
+func (s *session) stopWaiting(c *Conn) {
+	for k := s.first; k != nil; k = k.next {
+		if k.out.starving && (c == nil || k.conn == c) {
+			s.t.stopWaiting(k)
 		}
 	}
 }
@@ -135,6 +145,7 @@ func (t *Target) leave(c *Conn) {
 // another took its CID. Its commands are aborted, and holes that it leaves in the
 // command order are closed (RFC 7143 sections 7.2.2 and 11.14).
 func (s *session) dropConn(now time.Duration, c *Conn) {
+	s.stopWaiting(c)
 	for k := s.first; k != nil; {
 		next := k.next
 		if k.conn == c {

@@ -202,13 +202,6 @@ func (s *shell) reconcile(now time.Duration) {
 	}
 }
 
-// do runs f in the engine's goroutine and waits.
-func (s *shell) do(f func(now time.Duration)) {
-	done := make(chan struct{})
-	s.post(func(now time.Duration) { f(now); close(done) })
-	<-done
-}
-
 // tool finds a program, or skips the test aloud.
 func tool(t *testing.T, name string) string {
 	t.Helper()

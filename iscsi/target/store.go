@@ -1,6 +1,16 @@
 package target
 
-import "time"
+import (
+	"errors"
+	"time"
+)
+
+// What a Store may fail with, wrapped or not; any other error is one of the
+// medium.
+var (
+	ErrNoSpace  = errors.New("no space left")
+	ErrReadOnly = errors.New("read only")
+)
 
 // OpKind says what a Store is asked to do.
 type OpKind uint8

@@ -113,7 +113,7 @@ type nexusKey struct {
 type nexus struct {
 	key       nexusKey
 	id        uint32
-	session   *session
+	last      *session     // the latest; it may be over
 	attention []attentions // by index of the unit
 
 	// forgotten by a restart: new to the target again. Only a cache that
@@ -162,7 +162,7 @@ func (t *Target) openNexus(key nexusKey) *nexus {
 // are fewer than nexuses may be.
 func (t *Target) forgetNexus() {
 	for i, n := range t.nexuses {
-		if n.session == nil {
+		if n.last == nil || n.last.over && n.last.stored == 0 {
 			t.nexuses = append(t.nexuses[:i], t.nexuses[i+1:]...)
 			return
 		}

@@ -31,12 +31,13 @@ type task struct {
 	cdb        scsi.CDB
 
 	immediate bool
-	write     bool // W: the initiator sends data
-	read      bool // R
-	delivered bool // its turn has come
-	parked    bool // in the session's list and table
-	aborted   bool // taskStored: nobody wants the outcome any more
-	tmf       *management
+	write     bool        // W: the initiator sends data
+	read      bool        // R
+	delivered bool        // its turn has come
+	parked    bool        // in the session's list and table
+	aborted   bool        // taskStored: nobody wants the outcome any more
+	reset     bool        // taskStored: another nexus aborted it; the answer is TASK ABORTED
+	tmf       *management // waits until the store is done with it
 
 	// refused: it will not be executed, for the reason in status and sense.
 	refused bool
@@ -148,15 +149,21 @@ func (k *task) unpark() {
 	k.prev, k.next = nil, nil
 }
 
-// keep copies data that the receiver lends for the length of a call.
-func (k *task) keep() {
+// keep copies data that the receiver lends for the length of a call. Without a
+// buffer for it the task is refused.
+func (k *task) keep() bool {
 	o := &k.out
 	if !o.lent {
-		return
+		return true
 	}
-	o.buf = k.t.pool.must(len(o.data))
-	o.data = o.buf.b[:copy(o.buf.b, o.data)]
 	o.lent = false
+	if o.buf = k.t.pool.get(len(o.data)); o.buf == nil {
+		o.data, o.limit, o.got = nil, 0, 0
+		k.refuse(scsi.TaskSetFull, scsi.Sense{})
+		return false
+	}
+	o.data = o.buf.b[:copy(o.buf.b, o.data)]
+	return true
 }
 
 // discharge ends what the session counts of a task.

@@ -127,8 +127,11 @@ func (t *Target) abortUnit(now time.Duration, m *management, u *unit) {
 			next := k.next
 			switch {
 			case k.unit != u || !k.delivered:
-			case s == own || k.state == taskStored:
+			case s == own:
 				t.cancel(k, m)
+			case k.state == taskStored:
+				m.await(k)
+				k.reset = true
 			default:
 				// The control mode page says TAS=1: others are told.
 				t.detach(k)
@@ -155,12 +158,17 @@ func (t *Target) abortUnit(now time.Duration, m *management, u *unit) {
 // store is working on it.
 func (t *Target) cancel(k *task, m *management) {
 	if k.state == taskStored {
-		if k.tmf == nil {
-			k.tmf = m
-			m.pending++
-		}
+		m.await(k)
 	}
 	t.abort(k)
+}
+
+// await makes the answer wait for a task that a store is working on.
+func (m *management) await(k *task) {
+	if k.tmf == nil {
+		k.tmf = m
+		m.pending++
+	}
 }
 
 // detach takes a task out of the queues in which it waits.

@@ -160,8 +160,10 @@ func TestManagementWaitsForEarlierCommands(t *testing.T) {
 
 func TestManagementWaitsForTheStore(t *testing.T) {
 	b, store := slowBench(t)
-	p := b.session("a", 0, 1)
+	p, other := b.session("a", 0, 1), b.session("b", 0, 1)
 	slowWrite(p, 7)
+	c := other.command(scsi.Write16(9, 1, false), pattern(7, 512), 0)
+	other.ask(c, pattern(7, 512))
 	if r, _ := p.manage(pdu.TaskRequest{Function: pdu.LUNReset}); r != -1 {
 		t.Fatal("answered while a write was on its way to the medium:", r)
 	}
@@ -169,5 +171,8 @@ func TestManagementWaitsForTheStore(t *testing.T) {
 	list := p.flush()
 	if r := taskResponse(t, list); r != 0 || len(list) != 1 {
 		t.Error(describe(list))
+	}
+	if r, ok := results(t, other.flush())[c.ITT]; !ok || r.status != scsi.TaskAborted {
+		t.Error("the other nexus:", r)
 	}
 }

@@ -99,19 +99,30 @@ func (t *Target) unit(lun scsi.LUN) *unit {
 	return nil
 }
 
-// Sense data of refusals.
+// Sense data of refusals, with the names that SPC-4 gives them.
 var (
-	noSuchUnit     = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x25} // LOGICAL UNIT NOT SUPPORTED
-	invalidOpcode  = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x20}
-	outOfRange     = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x21} // LBA OUT OF RANGE
-	parameterError = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x1a} // PARAMETER LIST LENGTH ERROR
-	invalidList    = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x26} // INVALID FIELD IN PARAMETER LIST
+	// LOGICAL UNIT NOT SUPPORTED
+	noSuchUnit = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x25}
+	// INVALID COMMAND OPERATION CODE
+	invalidOpcode = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x20}
+	// LOGICAL BLOCK ADDRESS OUT OF RANGE
+	outOfRange = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x21}
+	// PARAMETER LIST LENGTH ERROR
+	parameterError = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x1a}
+	// INVALID FIELD IN PARAMETER LIST
+	invalidList = scsi.Sense{Key: scsi.IllegalRequest, ASC: 0x26}
+	// WRITE PROTECTED
 	writeProtected = scsi.Sense{Key: scsi.DataProtect, ASC: 0x27}
-	miscompare     = scsi.Sense{Key: scsi.Miscompare, ASC: 0x1d}                 // MISCOMPARE DURING VERIFY OPERATION
-	crcError       = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05} // PROTOCOL SERVICE CRC ERROR
-	writeFailed    = scsi.Sense{Key: scsi.MediumError, ASC: 0x0c}                // WRITE ERROR
-	readFailed     = scsi.Sense{Key: scsi.MediumError, ASC: 0x11}                // UNRECOVERED READ ERROR
-	thinExhausted  = scsi.Sense{Key: scsi.DataProtect, ASC: 0x27, ASCQ: 0x07}    // SPACE ALLOCATION FAILED WRITE PROTECT
+	// SPACE ALLOCATION FAILED WRITE PROTECT
+	thinExhausted = scsi.Sense{Key: scsi.DataProtect, ASC: 0x27, ASCQ: 0x07}
+	// MISCOMPARE DURING VERIFY OPERATION
+	miscompare = scsi.Sense{Key: scsi.Miscompare, ASC: 0x1d}
+	// PROTOCOL SERVICE CRC ERROR
+	crcError = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05}
+	// WRITE ERROR
+	writeFailed = scsi.Sense{Key: scsi.MediumError, ASC: 0x0c}
+	// UNRECOVERED READ ERROR
+	readFailed = scsi.Sense{Key: scsi.MediumError, ASC: 0x11}
 )
 
 // plan decodes the CDB of a new task: how much data it moves, and whether it will
