@@ -33,10 +33,10 @@ type Script struct {
 }
 
 type event struct {
-	at     time.Duration
-	every  time.Duration // 0: once
-	lasts  time.Duration // 0: until further notice
-	fault  fault
+	at    time.Duration
+	every time.Duration // 0: once
+	lasts time.Duration // 0: until further notice
+	fault fault
 }
 
 // A fault is one parsed fault. Which fields count depends on its name.
