@@ -101,7 +101,7 @@ func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 // waitsForTasks reports whether the target is known to answer a reinstating login only
 // after the old session's tasks have ended.
 func (d *Device) waitsForTasks() bool {
-	return d.known && (d.lun.Vendor == "LIO-ORG" || d.lun.Vendor == "BRAID")
+	return d.known && (d.lun.Vendor == "LIO-ORG" || d.lun.Vendor == "braid")
 }
 
 // stepFence takes note when a lost session has become harmless.
@@ -151,12 +151,14 @@ func (d *Device) checkSiblings() {
 	}
 }
 
-// siblingsProven reports whether every other active session has answered something that
-// was sent after s was lost. Until then one of them may have died with its target
-// without being noticed, and data that only it acknowledged would read as old data.
+// siblingsProven reports whether every other living session has answered something that
+// was sent after s was verified. Until then one of them may have died with its target, or
+// may have to tell of a loss of the cache, without being noticed, and data that only it
+// acknowledged would read as old data. The unit attentions that s itself met say nothing:
+// they are what every new nexus finds.
 func (d *Device) siblingsProven(s *slot) bool {
 	for _, o := range d.slots {
-		if o != s && o.inLedger && s.once && o.proven < s.lostAt {
+		if o != s && o.inLedger && o.proven < s.verifiedAt {
 			return false
 		}
 	}

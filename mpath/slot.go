@@ -44,14 +44,15 @@ type slot struct {
 
 	busySince time.Duration // of a SYNC; never if it was not refused as BUSY
 
-	inLedger bool          // the ledger counts the session as alive
-	proven   time.Duration // a command sent then, or later, was answered
-	lostAt   time.Duration
-	retryAt  time.Duration
-	failures int // sessions in a row that did not become active
-	lastErr  error
-	final    bool // the peer's answer was final
-	once     bool // it was active in this process
+	inLedger   bool          // the ledger counts the session as alive
+	proven     time.Duration // a command sent then, or later, was answered
+	lostAt     time.Duration
+	verifiedAt time.Duration // before it carries I/O its siblings answer something newer
+	retryAt    time.Duration
+	failures   int // sessions in a row that did not become active
+	lastErr    error
+	final      bool // the peer's answer was final
+	once       bool // it was active in this process
 
 	fence fence
 	rec   record
@@ -178,7 +179,7 @@ func (d *Device) lose(s *slot) {
 		d.ledger.Lost(s.index)
 		d.rounds.Step()
 	}
-	s.fence.lastSent = s.path.LastSent()
+	s.fence.lastSent = max(s.fence.lastSent, s.path.LastSent())
 	s.path, s.probe = nil, nil
 	s.lostAt = d.now
 	clean := errors.Is(err, scsi.ErrLoggedOut)

@@ -88,6 +88,10 @@ func (d *Device) verified(s *slot) {
 		}
 		d.adopt(s, found)
 	}
+	if !s.inLedger {
+		s.verifiedAt = d.now
+		d.checkSiblings()
+	}
 	if !d.siblingsProven(s) {
 		d.enter(s, proving)
 		return
