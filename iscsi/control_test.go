@@ -305,6 +305,9 @@ func TestAbort(t *testing.T) {
 	p.taskAnswer(5, pdu.TaskDoesNotExist)
 	p.expect(`Task Management Function Request I F tag=6 function=1 ref=3 refcmdsn=3 cmdsn=4`)
 	p.taskAnswer(6, pdu.TaskDoesNotExist)
+	r.sleep(10*second - 1)
+	r.ended()
+	r.sleep(1)
 	r.ended(third)
 	r.alive()
 	for _, c := range []*scsi.Command{first, third} {
@@ -314,6 +317,25 @@ func TestAbort(t *testing.T) {
 	}
 	if again.Err != nil {
 		t.Errorf("the answer that came first was %v", again.Err)
+	}
+}
+
+// A target that says "task does not exist" and then answers the task.
+func TestAbortCrossed(t *testing.T) {
+	r := newUp(t, 1, nil)
+	p := r.peers[0]
+	cmd := r.submit(scsi.Read, 512)
+	p.take()
+	r.sleep(30 * second)
+	p.take()
+	p.taskAnswer(2, pdu.TaskDoesNotExist)
+	r.sleep(9 * second)
+	p.dataIn(1, 0, 0, pattern(512), true)
+	r.ended(cmd)
+	r.sleep(10 * second)
+	r.alive()
+	if cmd.Err != nil || cmd.Transferred != 512 {
+		t.Errorf("%v, %d bytes", cmd.Err, cmd.Transferred)
 	}
 }
 

@@ -189,15 +189,7 @@ func TestLiveConnections(t *testing.T) {
 	cfg := liveConfig(t, g.portals...)
 	sh := newShell(t, cfg)
 	sh.untilUp()
-	sh.until("four connections", func() bool {
-		up := 0
-		for _, c := range sh.s.Conns() {
-			if c.State() == "up" {
-				up++
-			}
-		}
-		return up == 4
-	})
+	sh.until("four connections", func() bool { return sh.up() == 4 })
 	sh.wake()
 	sh.verified(block, 4096, 64<<10, 1<<20)
 	sh.logout()

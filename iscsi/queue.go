@@ -58,7 +58,7 @@ func (s *Session) Submit(now time.Duration, cmd *scsi.Command) {
 		return
 	}
 	t.cmd, t.state = cmd, taskQueued
-	s.tasks.watch(t, now)
+	s.tasks.watch(t, now, cmd.Timeout)
 	s.queue.push(t, s.state == sessionOpening && cmd.Dir == scsi.Write ||
 		s.immediate(cmd, math.MaxInt) > 0)
 	if s.state == sessionUp {

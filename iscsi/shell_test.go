@@ -191,6 +191,16 @@ func (sh *shell) do(depth int, commands ...*scsi.Command) {
 	})
 }
 
+// up counts the connections in the full feature phase.
+func (sh *shell) up() (n int) {
+	for _, c := range sh.s.Conns() {
+		if c.State() == "up" {
+			n++
+		}
+	}
+	return n
+}
+
 // logout ends the session and checks that the target agreed.
 func (sh *shell) logout() {
 	sh.t.Helper()

@@ -33,7 +33,7 @@ type task struct {
 	itt      uint32
 	kind     taskKind
 	state    taskState
-	aborting bool // its ABORT TASK is under way, or waits for its turn
+	aborting bool // its ABORT TASK was answered, is under way, or waits for its turn
 	conn     *Conn
 	cmd      *scsi.Command
 	order    uint64 // of submission
@@ -137,11 +137,11 @@ func (tt *taskTable) put(t *task) {
 // inUse counts the tags in use.
 func (tt *taskTable) inUse() int { return tt.slots - tt.free.len() }
 
-// watch notes a command's deadline.
-func (tt *taskTable) watch(t *task, now time.Duration) {
+// watch sets a command's deadline; a timeout of zero is none.
+func (tt *taskTable) watch(t *task, now, timeout time.Duration) {
 	t.deadline = math.MaxInt64
-	if t.cmd.Timeout > 0 {
-		t.deadline = now + t.cmd.Timeout
+	if timeout > 0 {
+		t.deadline = now + timeout
 		tt.earliest = min(tt.earliest, t.deadline)
 	}
 }

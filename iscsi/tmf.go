@@ -14,15 +14,18 @@ type abort struct {
 }
 
 // late takes a command whose timeout has passed. In the queue it just ends, since
-// nobody has heard of it; out on a connection its ABORT TASK is due.
+// nobody has heard of it; out on a connection its ABORT TASK is due. One that the
+// target did not know of any more, and did not answer since, ends too.
 func (s *Session) late(t *task) {
-	switch t.state {
-	case taskQueued:
+	switch {
+	case t.state == taskQueued:
 		s.queue.n--
 		t.cmd.Err = &s.aborted
 		s.done.push(t.cmd)
 		s.tasks.put(t)
-	case taskIssued:
+	case t.state == taskIssued && t.aborting:
+		t.conn.complete(t, &s.aborted)
+	case t.state == taskIssued:
 		t.aborting = true
 		t.conn.aborts.push(t.itt)
 	}
@@ -58,9 +61,10 @@ func (c *Conn) nextAbort(now time.Duration) {
 	}
 }
 
-// taskResponse takes the answer to ABORT TASK. An answer to the command itself
-// would have come before it on this connection, so that both "complete" and "task
-// does not exist" mean that the command can do nothing any more. Any other answer
+// taskResponse takes the answer to ABORT TASK. After "complete" the command can do
+// nothing any more. So it is after "task does not exist", but there its own answer
+// may be on the way: it should have come first (RFC 7143 section 11.6.1), and Linux
+// targets send it afterwards. It is awaited for AbortTimeout. Any other answer
 // leaves the outcome unknown and ends the session.
 func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
 	r, err := pdu.ParseTaskResponse(h)
@@ -74,10 +78,14 @@ func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
 	c.s.tasks.put(c.abort.task)
 	c.abort = abort{}
 	if t := c.s.tasks.findFor(ref, kindCommand, c); t != nil && t.state == taskIssued {
-		if r.Response != pdu.TaskFunctionComplete && r.Response != pdu.TaskDoesNotExist {
+		switch r.Response {
+		case pdu.TaskFunctionComplete:
+			c.complete(t, &c.s.aborted)
+		case pdu.TaskDoesNotExist:
+			c.s.tasks.watch(t, now, c.s.cfg.AbortTimeout)
+		default:
 			return &AbortError{r.Response}
 		}
-		c.complete(t, &c.s.aborted)
 	}
 	c.nextAbort(now)
 	return nil
