@@ -31,14 +31,16 @@ type Flush struct {
 	// Scope names the slots to sync, as bits: All, or those that took the parts
 	// of a write that must be stable.
 	Scope uint64
+	// Moves is what the ledger's Moves said before the first of those parts was sent. If
+	// it says otherwise by now, the flush covers every session.
+	Moves uint64
 	// Background says that nobody waits for it: it never drains, and its failure
 	// is the next client's.
 	Background bool
 	// Err is how it ended, valid once Completed returned it.
 	Err error
 
-	replayed uint64
-	next     *Flush
+	next *Flush
 }
 
 // client reports whether the flush is one that drains or holds.
@@ -92,7 +94,7 @@ func NewCoordinator(l *Ledger, mode Mode) *Coordinator {
 
 // Flush admits f: it covers every write acknowledged until now.
 func (c *Coordinator) Flush(f *Flush) {
-	f.replayed, f.Err = c.l.replayed, nil
+	f.Err = nil
 	c.wanted = c.wanted || f.client()
 	c.next.push(f)
 	c.Step()
@@ -168,8 +170,8 @@ func (c *Coordinator) begin() {
 	c.wanted = false
 	client := false
 	for f := c.current.head; f != nil; f = f.next {
-		if f.Scope != All && f.replayed != l.replayed {
-			f.Scope = All // its writes may have moved to other sessions
+		if f.Scope != All && f.Moves != l.moves {
+			f.Scope = All
 		}
 		c.scope |= f.Scope
 		client = client || f.client()
@@ -245,6 +247,7 @@ func (c *Coordinator) Aborted(t Token) {
 	if !c.l.current(t) {
 		return
 	}
+	c.l.moves++
 	c.l.replayAll(&c.l.slots[t.Slot])
 	c.failed(t)
 }

@@ -116,13 +116,13 @@ func (l *Ledger) release(s *slot, number uint64) {
 }
 
 // cut takes the blocks of a newly acknowledged write out of every older copy, and reports
-// whether one of those was being written again.
+// whether one of those was being written again, or could not be.
 func (l *Ledger) cut(off, end uint64) (replaying bool) {
 	for k := l.kept.first(off, end); k != nil; k = l.kept.first(off, end) {
 		if k.state == ready || k.state == out || k.state == answered {
 			panic("barrier: a newer write was acknowledged while a copy is out")
 		}
-		replaying = replaying || k.Replay
+		replaying = replaying || k.Replay || k.in == &l.failed
 		switch {
 		case k.Off < off && k.End > end:
 			r := l.tail(k, end)
@@ -226,6 +226,10 @@ func (l *Ledger) Kept() int { return l.kept.n }
 
 // Replays is how many copies are on their way to be written again.
 func (l *Ledger) Replays() int { return l.replays }
+
+// Moves counts the events by which unstable data may have left the session that answered
+// it: it is written again, or a newer write on another session stands in for it.
+func (l *Ledger) Moves() uint64 { return l.moves }
 
 // Replayed counts the copies, and their bytes of data, that were ever sent again.
 func (l *Ledger) Replayed() (writes, bytes uint64) { return l.replayed, l.bytes }

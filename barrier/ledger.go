@@ -23,6 +23,7 @@ type Ledger struct {
 
 	epoch    uint64 // how many losses of a cache were seen
 	losses   uint64 // how often acknowledged data without a copy was lost
+	moves    uint64 // how often unstable data left the session that answered it
 	replays  int    // kept writes on their way to be written again
 	inAir    int    // of those, the admitted ones
 	replayed uint64 // how many replays were ever begun

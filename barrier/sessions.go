@@ -63,6 +63,7 @@ func (l *Ledger) Lost(slot int) {
 	s := &l.slots[slot]
 	s.alive, s.syncing = false, false
 	s.incarnation++
+	l.moves++
 	l.distrust(func(w *Write) bool { return w.at == slot && w.number > s.synced })
 	l.replayAll(s)
 	if s.bare > s.synced {
@@ -100,6 +101,7 @@ func (l *Ledger) distrust(lost func(w *Write) bool) {
 // synced again.
 func (l *Ledger) CacheLost() {
 	l.epoch++
+	l.moves++
 	l.distrust(func(*Write) bool { return true })
 	for i := range l.slots {
 		s := &l.slots[i]

@@ -273,7 +273,7 @@ func (p *player) find(name string) *Write {
 }
 
 func (p *player) flush(name string, f []string) error {
-	fl := &Flush{Owner: name, Scope: All}
+	fl := &Flush{Owner: name, Scope: All, Moves: p.l.Moves()}
 	for i, word := range f {
 		switch word {
 		case "background":

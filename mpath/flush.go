@@ -39,7 +39,9 @@ func (d *Device) flush(r *Request) {
 // of a device that has none.
 func (d *Device) makeStable(r *Request) {
 	r.stable = true
-	d.rounds.Flush(&d.newFlush(r, r.scope).Flush)
+	f := d.newFlush(r, r.scope)
+	f.Moves = r.moves
+	d.rounds.Flush(&f.Flush)
 }
 
 // stepFlush sends the SYNCs that are due and ends the flushes that are done.

@@ -54,6 +54,7 @@ type Request struct {
 	parts  int    // commands that have not ended yet
 	tag    uint64 // of the flush round during which it was admitted
 	scope  uint64 // slots that took a part, as bits
+	moves  uint64 // of the ledger, before the first part was sent
 	bare   bool   // no copies are kept of it
 	stable bool   // every part goes with FUA
 	next   *Request
