@@ -16,17 +16,15 @@ const (
 	clientGone // takes its leave
 )
 
-// A client is an NBD client with at most one connection at a time. It implements
-// loop.Stream.
+// A client is an NBD client with at most one connection at a time.
 type client struct {
 	w     *world
 	index int
 	rng   int // style of handshake: 0 GO, 1 GO with structured replies, 2 EXPORT_NAME
 	sock  *sock
+	link  *link
 	state clientState
-	life  int // counts connections
 
-	in      []byte
 	out     []byte
 	size    uint64
 	flags   uint16
@@ -36,9 +34,9 @@ type client struct {
 }
 
 func (c *client) connect() {
-	c.life++
-	c.state, c.in, c.out = clientHello, nil, nil
-	c.sock = c.w.nbdWire.dial(c)
+	c.state, c.out = clientHello, nil
+	c.link = &link{c: c}
+	c.sock = c.w.nbdWire.dial(c.link)
 	c.w.logf("client %d connects", c.index)
 }
 
@@ -58,6 +56,7 @@ func (c *client) drop(reset bool) {
 		return
 	}
 	c.w.logf("client %d drops its connection, %d requests open", c.index, len(c.pending))
+	c.link = nil
 	c.sock.Close(reset)
 	c.w.clients.soon()
 	c.forget()
@@ -116,54 +115,65 @@ func (c *client) leave() {
 	c.w.clients.soon()
 }
 
+// A link is one connection of a client; an old one goes on to exist while its socket is
+// being closed, and then has nothing to say. It implements loop.Stream.
+type link struct {
+	c  *client
+	in []byte
+}
+
+func (l *link) old() bool { return l.c.link != l }
+
 // Connected implements loop.Stream.
-func (c *client) Connected(time.Duration) {}
+func (l *link) Connected(time.Duration) {}
 
 // RecvBuffers implements loop.Stream.
-func (c *client) RecvBuffers(dst [][]byte) [][]byte {
-	n := len(c.in)
-	if cap(c.in)-n < 4<<10 {
+func (l *link) RecvBuffers(dst [][]byte) [][]byte {
+	n := len(l.in)
+	if cap(l.in)-n < 4<<10 {
 		grown := make([]byte, n, 2*n+64<<10)
-		copy(grown, c.in)
-		c.in = grown
+		copy(grown, l.in)
+		l.in = grown
 	}
-	return append(dst, c.in[n:cap(c.in)])
+	return append(dst, l.in[n:cap(l.in)])
 }
 
 // Received implements loop.Stream.
-func (c *client) Received(_ time.Duration, n int) {
-	c.in = c.in[:len(c.in)+n]
-	for {
-		k, err := c.parse(c.in)
+func (l *link) Received(_ time.Duration, n int) {
+	l.in = l.in[:len(l.in)+n]
+	at := 0
+	for !l.old() {
+		k, err := l.c.parse(l.in[at:])
 		if err != nil {
-			c.w.audit.find("client %d: %v", c.index, err)
-			return
+			l.c.w.audit.find("client %d: %v", l.c.index, err)
 		}
-		if k == 0 {
-			return
+		if err != nil || k == 0 {
+			break
 		}
-		c.in = c.in[:copy(c.in, c.in[k:])]
+		at += k
 	}
+	l.in = l.in[:copy(l.in, l.in[at:])]
 }
 
 // SendBuffers implements loop.Stream.
-func (c *client) SendBuffers(dst [][]byte) [][]byte {
-	if len(c.out) > 0 {
-		dst = append(dst, c.out)
+func (l *link) SendBuffers(dst [][]byte) [][]byte {
+	if !l.old() && len(l.c.out) > 0 {
+		dst = append(dst, l.c.out)
 	}
 	return dst
 }
 
 // Sent implements loop.Stream.
-func (c *client) Sent(_ time.Duration, n int) {
-	if c.out = c.out[n:]; len(c.out) == 0 {
-		c.out = nil
+func (l *link) Sent(_ time.Duration, n int) {
+	if l.c.out = l.c.out[n:]; len(l.c.out) == 0 {
+		l.c.out = nil
 	}
 }
 
 // Closed implements loop.Stream.
-func (c *client) Closed(_ time.Duration, err error) {
-	if c.state == clientGone {
+func (l *link) Closed(_ time.Duration, err error) {
+	c := l.c
+	if l.old() || c.state == clientGone {
 		return
 	}
 	if c.state != clientHello {
