@@ -285,3 +285,46 @@ func TestNothingIsAllocatedPerCommand(t *testing.T) {
 		}
 	}
 }
+
+func TestDataOutOfSequenceFailsTheCommand(t *testing.T) {
+	type part struct{ sn, offset uint32 }
+	for _, c := range []struct {
+		what  string
+		parts []part
+		fails bool
+	}{
+		{"in sequence", []part{{0, 0}, {1, 512}}, false},
+		{"the same DataSN twice", []part{{0, 0}, {0, 512}}, true},
+		{"a gap", []part{{0, 0}, {2, 512}}, true},
+		{"reversed", []part{{1, 512}, {0, 0}}, true},
+		{"the same offset twice", []part{{0, 0}, {1, 0}}, true},
+		{"one is missing", []part{{1, 512}}, true},
+	} {
+		for _, solicited := range []bool{true, false} {
+			b := newBench(t, Config{})
+			p := b.session("a", 0, 1)
+			cmd := p.command(scsi.Write16(0, 2, false), make([]byte, 1024), 0)
+			cmd.DataLen, cmd.Final = 0, solicited
+			ttt := uint32(pdu.ReservedTag)
+			if list := p.ask(cmd, nil); solicited {
+				ttt = list[0].TTT()
+			}
+			for i, x := range c.parts {
+				p.push(pdu.DataOut{
+					Final: i == len(c.parts)-1 || c.what == "reversed" && i == 0, ITT: cmd.ITT,
+					TTT: ttt, DataSN: x.sn, Offset: x.offset, DataLen: 512,
+				}, pattern(7, 512))
+			}
+			r, ok := results(t, p.flush())[cmd.ITT]
+			if failed := r.sense.ASC == 0x47; !ok || failed != c.fails || p.dead {
+				t.Errorf("%s, solicited %v: %v, dead: %v", c.what, solicited, r, p.dead)
+			}
+			if x := block0(b); (x == 7) == c.fails {
+				t.Errorf("%s: block 0 is %d", c.what, x)
+			}
+			if b.t.pool.out != 0 {
+				t.Errorf("%s: %d bytes of buffers are out", c.what, b.t.pool.out)
+			}
+		}
+	}
+}
