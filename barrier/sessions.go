@@ -10,6 +10,7 @@ type slot struct {
 	synced      uint64 // how many of those are known to be stable
 	bare        uint64 // number of the last one without a copy
 	orphaned    bool   // writes without a copy were unstable when it was lost
+	orphan      uint64 // orphaned and alive: the number whose SYNC ends that
 
 	kept list // by number
 	out  int  // writes out on it
@@ -20,6 +21,7 @@ type slot struct {
 	captured bool   // target is what it will be
 	syncing  bool   // a SYNC is out
 	failures int    // SYNCs that the device refused
+	aborts   int    // SYNCs that it did not execute
 }
 
 // Up says that the session in slot is ready for commands. The first time it counts
@@ -31,7 +33,7 @@ func (l *Ledger) Up(slot int) {
 		s.acked++
 	}
 	if s.orphaned {
-		s.bare = s.acked
+		s.bare, s.orphan = s.acked, s.acked
 	}
 	s.seen = true
 	s.upRound = 0
@@ -177,7 +179,7 @@ func (l *Ledger) endSync(t Token) {
 		return
 	}
 	s.synced = max(s.synced, t.upTo)
-	s.orphaned = s.orphaned && s.bare > s.synced
+	s.orphaned = s.orphaned && s.orphan > s.synced
 	l.release(s, t.upTo)
 }
 

@@ -40,10 +40,14 @@ func (f *fence) deadline() time.Duration {
 	return min(f.waitBy, f.settleBy)
 }
 
-// needFence finds out whether the session that just died must be fenced.
-func (d *Device) needFence(s *slot) {
+// needFence finds out whether the session that just died must be fenced. A reinstatement
+// holds for the sessions before it; carried tells that the one that died had carried
+// commands of its own, which it does not cover.
+func (d *Device) needFence(s *slot, carried bool) {
 	f := &s.fence
-	f.settleBy = never // it was the reinstating session's own death
+	if carried {
+		f.settleBy = never
+	}
 	if !f.startup && (d.ledger.Doubtful(s.index) > 0 || d.ledger.Orphaned(s.index)) {
 		if group := int(s.rec.nexus.TPGT); f.needed && f.tpgt != group {
 			f.tpgt = noGroup // no one login ends the tasks of both

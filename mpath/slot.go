@@ -194,7 +194,7 @@ func (d *Device) lose(s *slot) {
 	}
 	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)
 	s.failures++
-	d.needFence(s)
+	d.needFence(s, alive)
 	d.plan(s, permanent(err) && !s.once) // a target that restarts may not know its LUNs yet
 	d.countPaths()
 }
