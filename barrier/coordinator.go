@@ -19,8 +19,13 @@ const (
 var ErrNotStable = errors.New("barrier: acknowledged data could not be made stable")
 
 // maxSyncFailures is how many SYNCs a device may refuse in one round before the
-// flush fails; the copies are sent again between them.
-const maxSyncFailures = 3
+// flush fails; the copies are sent again between them. maxSyncAborts is how many it
+// may leave undone: each tells of something that happened, a target that restarts
+// again and again for one, and the data can still be made stable.
+const (
+	maxSyncFailures = 3
+	maxSyncAborts   = 32
+)
 
 // All is the scope of a flush that covers every session.
 const All = ^uint64(0)
@@ -186,7 +191,7 @@ func (c *Coordinator) begin() {
 	}
 	for i := range l.slots {
 		s := &l.slots[i]
-		s.older, s.failures, s.captured, s.target = 0, 0, false, 0
+		s.older, s.failures, s.aborts, s.captured, s.target = 0, 0, 0, false, 0
 		if c.covers(i) {
 			s.target = s.acked
 		}
@@ -238,7 +243,9 @@ func (c *Coordinator) Refused(t Token) {
 		return
 	}
 	c.l.CacheLost()
-	c.failed(t)
+	s := &c.l.slots[t.Slot]
+	s.failures++
+	c.failed(s, s.failures >= maxSyncFailures)
 }
 
 // Aborted says that the SYNC was not executed, for a reason that is no refusal, such as a
@@ -247,16 +254,15 @@ func (c *Coordinator) Aborted(t Token) {
 	if !c.l.current(t) {
 		return
 	}
-	c.l.moves++
-	c.l.replayAll(&c.l.slots[t.Slot])
-	c.failed(t)
+	s := &c.l.slots[t.Slot]
+	c.l.replayAll(s)
+	s.aborts++
+	c.failed(s, s.aborts >= maxSyncAborts)
 }
 
-func (c *Coordinator) failed(t Token) {
-	s := &c.l.slots[t.Slot]
+func (c *Coordinator) failed(s *slot, tooOften bool) {
 	s.syncing = false
-	s.failures++
-	if s.failures >= maxSyncFailures && c.l.round.active {
+	if tooOften && c.l.round.active {
 		c.end(ErrNotStable)
 	}
 	c.Step()

@@ -49,7 +49,10 @@ func (w *world) key(k []byte) []byte {
 	for i := range mSlots {
 		s := &l.slots[i]
 		flag(s.alive, s.orphaned, s.captured, s.syncing, w.unfenced[i], w.attention[i])
-		bare, target := uint64(0), uint64(0)
+		bare, target, orphan := uint64(0), uint64(0), uint64(0)
+		if s.orphaned && s.alive && s.orphan > s.synced {
+			orphan = s.acked - s.orphan + 1
+		}
 		if s.bare > s.synced {
 			bare = s.acked - s.bare + 1
 		}
@@ -57,6 +60,7 @@ func (w *world) key(k []byte) []byte {
 			target = s.acked - s.target + 1
 		}
 		k = append(k, byte(s.acked-s.synced), byte(bare), byte(s.out), byte(s.older), byte(target),
+			byte(orphan),
 			byte(s.failures))
 		flag(l.round.active && s.upRound == l.round.id)
 		k = w.keyList(k, &s.kept)
