@@ -35,6 +35,8 @@ var imports = map[string][]string{
 	"iscsi/target":   {"std", "braid/iscsi/pdu", "braid/iscsi/login", "braid/iscsi/scsi"},
 	"mpath":          {"std", "braid/barrier", "braid/iscsi/scsi"},
 	"nbd":            {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
+	"nbd/nbdnl": {"std", "golang.org/x/sys/unix", "github.com/pmorjan/kmod",
+		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl"},
 	"internal/loop":  {"std", "golang.org/x/sys/unix"},
 	"internal/stack": {"*"},
 	"internal/sim":   {"*"},

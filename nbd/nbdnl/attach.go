@@ -1,0 +1,300 @@
+package nbdnl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Config says how a device is attached.
+type Config struct {
+	// Device is a path like /dev/nbd0, or "auto": the one that an earlier
+	// process left behind for the same backend, else the first free one.
+	Device   string
+	Settings Settings
+	// Sockets is how many the kernel gets; 0 is one. With more than one,
+	// Settings.Timeout must not be 0.
+	Sockets int
+	// IOTimeout is how often the kernel looks after a request that has no
+	// answer: so long after a restart those of the old process are asked again.
+	IOTimeout time.Duration
+
+	// Serve hands over the other end of a socket, which is the callee's in any
+	// case: requests come from it, after which no handshake. gone is closed
+	// when it is not served any more.
+	Serve func(fd int) (gone <-chan struct{}, err error)
+	Log   func(level slog.Level, msg string, args ...any) // may be nil
+}
+
+const (
+	autoDevice = "auto"
+
+	// takeOverTimeout is how long the sockets of a process that has just ended
+	// may seem to live.
+	takeOverTimeout = 10 * time.Second
+
+	// Between tries at giving the kernel a new socket.
+	rejoinMin = 20 * time.Millisecond
+	rejoinMax = time.Second
+)
+
+var (
+	// ErrServed says that a device has a living socket: of another process.
+	ErrServed = errors.New("the device is served by another process")
+	// ErrDisconnected says that somebody has disconnected the device.
+	ErrDisconnected = errors.New("the device has been disconnected")
+)
+
+// driver is what an Attachment needs of the kernel. Client and sysfs together
+// are one.
+type driver interface {
+	Connect(index int, s Settings, sockets ...int) (int, error)
+	Reconfigure(index int, c Change) error
+	Disconnect(index int) error
+
+	connected(index int) bool
+	backend(index int) (string, error)
+	find(backend string) (int, error)
+	size(index int) (uint64, error)
+	setIOTimeout(index int, t time.Duration) error
+}
+
+type kernel struct {
+	*Client
+	devices
+}
+
+// An Attachment is a device of the kernel that this process serves.
+type Attachment struct {
+	cfg       Config
+	driver    driver
+	client    *Client  // nil in tests
+	watcher   *Watcher // nil if there is none
+	index     int
+	takenOver bool
+
+	cancel  context.CancelFunc // of the keepers
+	keepers sync.WaitGroup
+	lost    chan error
+}
+
+// Attach loads the driver and makes a device, or takes one over. From then on
+// sockets that are lost are replaced, until Release or Detach. ctx bounds Attach
+// itself.
+func Attach(ctx context.Context, cfg Config) (*Attachment, error) {
+	if err := Load(); err != nil {
+		return nil, err
+	}
+	client, err := Open()
+	if err != nil {
+		return nil, err
+	}
+	watcher, err := client.Watch()
+	if err != nil {
+		client.Close()
+		return nil, err
+	}
+	a, err := attach(ctx, cfg, kernel{client, system}, watcher.Dead())
+	if err != nil {
+		watcher.Close()
+		client.Close()
+		return nil, err
+	}
+	a.client, a.watcher = client, watcher
+	return a, nil
+}
+
+func attach(ctx context.Context, cfg Config, d driver, dead <-chan int) (*Attachment, error) {
+	cfg.Sockets = max(cfg.Sockets, 1)
+	if cfg.Log == nil {
+		cfg.Log = func(slog.Level, string, ...any) {}
+	}
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	a := &Attachment{cfg: cfg, driver: d, lost: make(chan error, 1)}
+	if err := a.choose(); err != nil {
+		return nil, err
+	}
+	var gone []<-chan struct{}
+	var err error
+	if a.takenOver {
+		gone, err = a.takeOver(ctx)
+	} else {
+		gone, err = a.connect()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.setIOTimeout(a.index, cfg.IOTimeout); err != nil {
+		cfg.Log(slog.LevelWarn, "requests of a process that ended are asked again late",
+			"device", a.Path(), "err", err)
+	}
+	a.keep(gone, dead)
+	return a, nil
+}
+
+func (cfg *Config) validate() error {
+	if cfg.Sockets > 1 && cfg.Settings.Timeout == 0 {
+		return errors.New("nbdnl: several sockets need a timeout of requests")
+	}
+	if cfg.IOTimeout < time.Millisecond {
+		return fmt.Errorf("nbdnl: an io_timeout of %v", cfg.IOTimeout)
+	}
+	return cfg.Settings.Validate()
+}
+
+// choose finds the device, and whether it is there already.
+func (a *Attachment) choose() (err error) {
+	backend := a.cfg.Settings.Backend
+	if a.cfg.Device == autoDevice {
+		a.index = -1
+		if backend != "" {
+			a.index, err = a.driver.find(backend)
+		}
+		a.takenOver = a.index >= 0
+		return err
+	}
+	if a.index, err = ParsePath(a.cfg.Device); err != nil {
+		return err
+	}
+	if !a.driver.connected(a.index) {
+		return nil
+	}
+	a.takenOver = true
+	has, err := a.driver.backend(a.index)
+	if err == nil && (has != backend || has == "") {
+		err = fmt.Errorf("%s is connected, and stands for %q: disconnect it first "+
+			"(nbd-client -d %s), or name another", a.Path(), has, a.Path())
+	}
+	return err
+}
+
+func (a *Attachment) connect() ([]<-chan struct{}, error) {
+	pairs, err := newPairs(a.cfg.Sockets)
+	if err != nil {
+		return nil, err
+	}
+	index, err := a.driver.Connect(a.index, a.cfg.Settings, kernelEnds(pairs)...)
+	if err != nil {
+		closeAll(pairs)
+		return nil, err
+	}
+	a.index = index
+	var gone []<-chan struct{}
+	for i := range pairs {
+		pairs[i].closeKernelEnd()
+		served, err := a.cfg.Serve(pairs[i].ours)
+		if err != nil {
+			closeOurs(pairs[i+1:])
+			return nil, errors.Join(err, a.driver.Disconnect(index))
+		}
+		gone = append(gone, served)
+	}
+	return gone, nil
+}
+
+// takeOver gives the device that is there this process's sockets.
+func (a *Attachment) takeOver(ctx context.Context) ([]<-chan struct{}, error) {
+	size, err := a.driver.size(a.index)
+	if err == nil && size > a.cfg.Settings.Size {
+		err = fmt.Errorf("%s has %d bytes, and what is to serve it only %d", a.Path(), size,
+			a.cfg.Settings.Size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
+	defer cancel()
+	var gone []<-chan struct{}
+	for range a.cfg.Sockets {
+		served, err := a.join(ctx, nil)
+		if errors.Is(err, ErrServed) && len(gone) > 0 {
+			break // it was made with fewer
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s cannot be taken over: %w", a.Path(), err)
+		}
+		gone = append(gone, served)
+	}
+	return gone, nil
+}
+
+// Path is the device.
+func (a *Attachment) Path() string { return Path(a.index) }
+
+// Index is its number.
+func (a *Attachment) Index() int { return a.index }
+
+// TakenOver tells that the device was there already.
+func (a *Attachment) TakenOver() bool { return a.takenOver }
+
+// Lost receives the reason once if the device is gone for good, because somebody
+// disconnected it.
+func (a *Attachment) Lost() <-chan error { return a.lost }
+
+// Resize changes the size of the device to size bytes, if it has another. The
+// kernel may wait for all that is in flight: no request may be waiting for a
+// path.
+func (a *Attachment) Resize(size uint64) error {
+	has, err := a.driver.size(a.index)
+	if err != nil || has == size {
+		return err
+	}
+	s := a.cfg.Settings
+	return a.driver.Reconfigure(a.index, Change{Backend: s.Backend, Size: size,
+		BlockSize: s.BlockSize})
+}
+
+// Release stops replacing sockets. The device stays; who attaches it next takes
+// it over.
+func (a *Attachment) Release() {
+	a.cancel()
+	a.keepers.Wait()
+	if a.client != nil {
+		a.watcher.Close()
+		a.client.Close()
+	}
+}
+
+// Detach disconnects the device and releases it. If somebody uses it, the error
+// is an *ErrInUse and nothing has changed.
+func (a *Attachment) Detach() error {
+	claimed, err := a.claim()
+	if err != nil {
+		return err
+	}
+	// Keepers must not mend what is being taken down.
+	a.cancel()
+	a.keepers.Wait()
+	err = a.driver.Disconnect(a.index)
+	claimed.Close()
+	a.Release()
+	return err
+}
+
+// claim takes the device for itself if nobody uses it, so that nobody comes to
+// use it meanwhile.
+func (a *Attachment) claim() (*os.File, error) {
+	users, err := system.users(a.index)
+	if err != nil {
+		return nil, err
+	}
+	if len(users) > 0 {
+		return nil, &ErrInUse{a.Path(), users}
+	}
+	f, err := claim(a.index)
+	switch {
+	case errors.Is(err, unix.EBUSY):
+		return nil, &ErrInUse{a.Path(), []User{{"claim", "claimed by the kernel"}}}
+	case errors.Is(err, errClaimTimeout):
+		return nil, &ErrInUse{a.Path(), []User{{"claim", err.Error()}}}
+	}
+	return f, err
+}
