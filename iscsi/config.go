@@ -88,7 +88,7 @@ func (c *Config) setDefaults() {
 	}
 	o := &c.Offer
 	if o.ErrorRecoveryLevel > implementedERL {
-		c.Log(slog.LevelInfo, "error recovery level lowered to what is implemented",
+		c.Log(slog.LevelDebug, "error recovery level lowered to what is implemented",
 			"asked", o.ErrorRecoveryLevel, "offered", implementedERL)
 		o.ErrorRecoveryLevel = implementedERL
 	}
