@@ -16,6 +16,7 @@ const (
 	stopGrace   = 9 * time.Second        // for an orderly end, of the 10 s it may take
 	lastMoment  = 500 * time.Millisecond // for replies to leave after that
 	stateRetry  = time.Second            // between tries to write the state file
+	siblingTime = 250 * time.Millisecond // that a ready device waits for its other paths
 	maxClients  = 16                     // NBD connections at a time
 	maxInFlight = 64 << 20               // bytes of one client's requests
 	poolExtra   = (maxClients + 4) * (32 << 20)
@@ -38,6 +39,7 @@ type daemon struct {
 
 	phase     phase
 	startBy   time.Duration // when a device that is not ready is given up
+	serveBy   time.Duration // when a ready one is served though paths are still tried; 0: not ready
 	leaveBy   time.Duration
 	recorded  uint64        // version of the state that was handed to the store
 	recordAt  time.Duration // when a failed write of it is tried again; 0: none failed
@@ -67,8 +69,8 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 	case starting:
 		next = min(next, d.stepStart(now))
 	case serving:
-		if err := d.stack.Device().Fatal(); err != nil {
-			d.end(err)
+		if d.stack.Device().Fatal() != nil {
+			d.end(d.fatalError(now))
 		}
 	case stopping:
 		if d.stack.Device().Stopped() {
@@ -88,19 +90,36 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 func (d *daemon) stepStart(now time.Duration) time.Duration {
 	dev := d.stack.Device()
 	switch {
+	case dev.Fatal() != nil:
+		d.end(d.fatalError(now))
 	case dev.Ready():
+		if d.serveBy == 0 {
+			d.serveBy = now + siblingTime
+		}
+		if now < d.serveBy && d.untried(now) {
+			return d.serveBy
+		}
 		if err := d.serve(); err != nil {
 			d.end(err)
 			return now
 		}
 		d.phase = serving
 		return now
-	case dev.Fatal() != nil:
-		d.end(dev.Fatal())
 	case now >= d.startBy:
 		d.end(d.startError(now))
 	}
 	return d.startBy
+}
+
+// untried says whether a path's first attempt is still under way. A mistake in a
+// second URL is thus told, most often, before the device is said to be ready.
+func (d *daemon) untried(now time.Duration) bool {
+	for _, p := range d.stack.Device().Status(now).Paths {
+		if p.State != "active" && p.LastErr == nil && !p.Removed {
+			return true
+		}
+	}
+	return false
 }
 
 // serve opens the sockets and says that the device is there.
@@ -115,6 +134,17 @@ func (d *daemon) serve() error {
 	return d.ready()
 }
 
+// fatalError says on which path the device met its end.
+func (d *daemon) fatalError(now time.Duration) error {
+	err := d.stack.Device().Fatal()
+	for _, p := range d.stack.Device().Status(now).Paths {
+		if p.LastErr != nil && errors.Is(err, p.LastErr) {
+			return explainPath(d.plan.urls[p.Index], err)
+		}
+	}
+	return explain(err)
+}
+
 // startError says what was tried in vain.
 func (d *daemon) startError(now time.Duration) error {
 	var reasons []string
@@ -122,7 +152,7 @@ func (d *daemon) startError(now time.Duration) error {
 		if p.Removed || p.LastErr == nil {
 			continue
 		}
-		text := explain(p.LastErr).Error()
+		text := explainPath(d.plan.urls[p.Index], p.LastErr).Error()
 		if len(reasons) == 0 || reasons[len(reasons)-1] != text {
 			reasons = append(reasons, text)
 		}

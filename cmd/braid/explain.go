@@ -19,12 +19,33 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
+	var before *explained
+	if errors.As(err, &before) {
+		return err
+	}
 	text, remedy := wordsFor(err)
 	text = strings.ReplaceAll(text, "\n", " ")
 	if remedy != "" && !strings.Contains(text, remedy) {
 		text += ": " + remedy
 	}
 	return &explained{text, err}
+}
+
+// explainPath is explain for the error of one path, which it names.
+func explainPath(url string, err error) error {
+	text, remedy := wordsFor(err)
+	var dial *loop.DialError
+	if !errors.As(err, &dial) {
+		var conn *iscsi.ConnError
+		if errors.As(err, &conn) {
+			text = strings.TrimPrefix(text, conn.Address+": ")
+		}
+		text = url + ": " + text
+	}
+	if remedy != "" && !strings.Contains(text, remedy) {
+		text += ": " + remedy
+	}
+	return &explained{strings.ReplaceAll(text, "\n", " "), err}
 }
 
 type explained struct {

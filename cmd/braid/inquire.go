@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -147,7 +146,7 @@ func describeSession(t *talk, initiator string) sessInfo {
 		}
 	}
 	return sessInfo{
-		Initiator: initiator, ISID: fmt.Sprintf("%x", n.ISID), TSIH: n.TSIH, TPG: n.TPGT,
+		Initiator: initiator, ISID: hexISID(n.ISID), TSIH: n.TSIH, TPG: n.TPGT,
 		Alias: p.TargetAlias, ErrorRecoveryLevel: p.ErrorRecoveryLevel,
 		MaxConnections: p.MaxConnections, HeaderDigest: digestWord(p.HeaderDigest),
 		DataDigest: digestWord(p.DataDigest), InitialR2T: p.InitialR2T,

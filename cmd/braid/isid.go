@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 )
 
 // ISID gives the initiator session ID of a device's slot: RFC 7143 section
@@ -24,3 +25,5 @@ func ISID(initiator, name string, slot int) [6]byte {
 	binary.BigEndian.PutUint16(isid[4:6], qualifier)
 	return isid
 }
+
+func hexISID(isid [6]byte) string { return hex.EncodeToString(isid[:]) }

@@ -114,7 +114,7 @@ func (p *plan) state(slots []mpath.SlotState) State {
 		s.Slots = append(s.Slots, SlotState{
 			Slot:        slot.Index,
 			Initiator:   cfg.Offer.InitiatorName,
-			ISID:        fmt.Sprintf("%x", cfg.ISID),
+			ISID:        hexISID(cfg.ISID),
 			Target:      cfg.Offer.TargetName,
 			LUN:         uint16(number),
 			Portals:     cfg.Portals,

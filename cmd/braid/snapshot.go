@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"time"
 )
@@ -46,7 +45,7 @@ func (d *daemon) snapshot(now time.Duration) Status {
 			continue // it is fenced and done with
 		}
 		path := PathStatus{
-			URL: d.plan.urls[p.Index], ISID: fmt.Sprintf("%x", d.plan.sessions[p.Index].ISID),
+			URL: d.plan.urls[p.Index], ISID: hexISID(d.plan.sessions[p.Index].ISID),
 			State: p.State, InFlight: p.InFlight,
 			Reads: p.Counters.Reads, Writes: p.Counters.Writes,
 			ReadBytes: p.Counters.ReadBytes, WriteBytes: p.Counters.WriteBytes,
