@@ -56,8 +56,10 @@ func wire(p *peer, cdb func(i int) [16]byte, write []byte, read int) (b []byte, 
 	}
 }
 
-func speed(b *testing.B, cdb func(i int) [16]byte, write []byte, read int) {
-	x := newBench(b, Config{LUNs: []LUNConfig{{Store: newRAM(b, 64<<20), WriteCache: true}}})
+func speed(
+	b *testing.B, store Store, cdb func(i int) [16]byte, write []byte, read int,
+) {
+	x := newBench(b, Config{LUNs: []LUNConfig{{Store: store, WriteCache: true}}})
 	p := x.session("speed", 0, 1)
 	bufs := make([][]byte, 0, 256)
 	full := pattern(1, 64<<10)
@@ -78,15 +80,40 @@ func speed(b *testing.B, cdb func(i int) [16]byte, write []byte, read int) {
 }
 
 func BenchmarkRead4K(b *testing.B) {
-	speed(b, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
+	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
 }
 
 func BenchmarkWrite4K(b *testing.B) {
-	speed(b, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
 		pattern(7, 4096), 0)
 }
 
 func BenchmarkRead64K(b *testing.B) {
-	speed(b, func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
+	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
 		64<<10)
+}
+
+func BenchmarkVolatileWrite4K(b *testing.B) {
+	v, err := NewVolatile(newRAM(b, 64<<20), 512, PerLUN)
+	if err != nil {
+		b.Fatal(err)
+	}
+	speed(b, v, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+		pattern(7, 4096), 0)
+}
+
+// BenchmarkVolatileFresh writes blocks that were flushed before.
+func BenchmarkVolatileFresh(b *testing.B) {
+	v, err := NewVolatile(newRAM(b, 64<<20), 512, PerLUN)
+	if err != nil {
+		b.Fatal(err)
+	}
+	data := pattern(7, 4096)
+	b.ReportAllocs()
+	for i := range b.N {
+		v.Submit(&Op{Kind: OpWrite, Offset: uint64(i%8192) * 4096, Length: 4096, Data: data})
+		if i%8192 == 8191 {
+			v.Submit(&Op{Kind: OpFlush})
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -28,15 +29,21 @@ type Volatile struct {
 	ram   *RAM
 	bs    uint64
 	per   Volatility
-	dirty map[uint64]*dirtyBlock
+	table [][]*dirtyBlock // by block, in two levels
+	dirty []*dirtyBlock   // all of them, in no order
+	order []*dirtyBlock   // scratch
 	free  [][]byte
 	spare []*dirtyBlock
-	order []uint64
 }
 
+const slabBlocks = 64 // blocks of bookkeeping that are allocated at a time
+
 type dirtyBlock struct {
+	lba      uint64
+	index    int // in Volatile.dirty
 	stable   []byte
-	versions []version // in the order of writing; at most one of a nexus
+	versions []version  // in the order of writing; at most one of a nexus
+	first    [1]version // where versions begins, since most blocks have one
 }
 
 type version struct {
@@ -50,12 +57,9 @@ func NewVolatile(ram *RAM, blockSize int, per Volatility) (*Volatile, error) {
 		return nil, fmt.Errorf("target: block size %d is no power of two from 512 to %d",
 			blockSize, minPageSize)
 	}
-	return &Volatile{
-		ram:   ram,
-		bs:    uint64(blockSize),
-		per:   per,
-		dirty: make(map[uint64]*dirtyBlock),
-	}, nil
+	v := &Volatile{ram: ram, bs: uint64(blockSize), per: per}
+	v.table = make([][]*dirtyBlock, (ram.Size()/v.bs+dirEntries)/dirEntries)
+	return v, nil
 }
 
 // Size is the capacity in bytes.
@@ -66,7 +70,7 @@ func (v *Volatile) Unstable() int { return len(v.dirty) }
 
 // ReadStable fills dst with what block lba would fall back to.
 func (v *Volatile) ReadStable(dst []byte, lba uint64) {
-	if d := v.dirty[lba]; d != nil {
+	if d := v.at(lba); d != nil {
 		copy(dst, d.stable)
 		return
 	}
@@ -92,8 +96,8 @@ func (v *Volatile) Submit(op *Op) bool {
 		for lba := op.Offset / v.bs; lba < (op.Offset+n+v.bs-1)/v.bs; lba++ {
 			if !op.FUA {
 				v.keep(lba, nexus)
-			} else if d := v.dirty[lba]; d != nil {
-				v.settle(lba, d)
+			} else if d := v.at(lba); d != nil {
+				v.settle(d)
 			}
 		}
 	}
@@ -102,12 +106,11 @@ func (v *Volatile) Submit(op *Op) bool {
 
 // keep remembers what block lba holds before nexus overwrites it.
 func (v *Volatile) keep(lba uint64, nexus uint32) {
-	d := v.dirty[lba]
+	d := v.at(lba)
 	if d == nil {
-		d = v.newDirty()
+		d = v.newDirty(lba)
 		d.stable = v.copyLive(lba)
 		d.versions = append(d.versions, version{nexus: nexus})
-		v.dirty[lba] = d
 		return
 	}
 	newest := &d.versions[len(d.versions)-1]
@@ -115,26 +118,27 @@ func (v *Volatile) keep(lba uint64, nexus uint32) {
 		return
 	}
 	newest.data = v.copyLive(lba)
-	if i := d.index(nexus); i >= 0 {
+	if i := d.of(nexus); i >= 0 {
 		v.free = append(v.free, d.versions[i].data)
 		d.versions = slices.Delete(d.versions, i, i+1)
 	}
 	d.versions = append(d.versions, version{nexus: nexus})
 }
 
-// flush makes nexus's last content of each block of the range the stable one.
-// What happens to one block does not depend on another, so the order is free.
+// flush makes nexus's last content of each block of the range the stable one. It
+// goes backwards, since settle puts the last block into the place of one.
 func (v *Volatile) flush(off, length uint64, nexus uint32) {
 	first, end := off/v.bs, (off+length+v.bs-1)/v.bs
-	for lba, d := range v.dirty {
-		if lba < first || length > 0 && lba >= end {
+	for n := len(v.dirty) - 1; n >= 0; n-- {
+		d := v.dirty[n]
+		if d.lba < first || length > 0 && d.lba >= end {
 			continue
 		}
-		i := d.index(nexus)
+		i := d.of(nexus)
 		switch {
 		case i < 0:
 		case i == len(d.versions)-1:
-			v.settle(lba, d)
+			v.settle(d)
 		default:
 			v.free = append(v.free, d.stable)
 			d.stable = d.versions[i].data
@@ -148,25 +152,21 @@ func (v *Volatile) flush(off, length uint64, nexus uint32) {
 
 // Lose implements Forgetful.
 func (v *Volatile) Lose(choose func(lba uint64, versions int) int) {
-	v.order = v.order[:0]
-	for lba := range v.dirty {
-		v.order = append(v.order, lba)
-	}
-	slices.Sort(v.order)
-	for _, lba := range v.order {
-		d := v.dirty[lba]
-		switch n := choose(lba, len(d.versions)); {
+	v.order = append(v.order[:0], v.dirty...)
+	slices.SortFunc(v.order, func(a, b *dirtyBlock) int { return cmp.Compare(a.lba, b.lba) })
+	for _, d := range v.order {
+		switch n := choose(d.lba, len(d.versions)); {
 		case n <= 0:
-			v.ram.write(d.stable, lba*v.bs)
+			v.ram.write(d.stable, d.lba*v.bs)
 		case n < len(d.versions):
-			v.ram.write(d.versions[n-1].data, lba*v.bs)
+			v.ram.write(d.versions[n-1].data, d.lba*v.bs)
 		}
-		v.settle(lba, d)
+		v.settle(d)
 	}
 }
 
 // settle forgets all contents but the live one, which is stable then.
-func (v *Volatile) settle(lba uint64, d *dirtyBlock) {
+func (v *Volatile) settle(d *dirtyBlock) {
 	v.free = append(v.free, d.stable)
 	d.stable = nil
 	for _, o := range d.versions {
@@ -176,32 +176,57 @@ func (v *Volatile) settle(lba uint64, d *dirtyBlock) {
 	}
 	clear(d.versions)
 	d.versions = d.versions[:0]
-	delete(v.dirty, lba)
+	v.table[d.lba/dirEntries][d.lba%dirEntries] = nil
+	last := len(v.dirty) - 1
+	v.dirty[d.index] = v.dirty[last]
+	v.dirty[d.index].index = d.index
+	v.dirty[last] = nil
+	v.dirty = v.dirty[:last]
 	v.spare = append(v.spare, d)
 }
 
-func (v *Volatile) newDirty() *dirtyBlock {
-	if n := len(v.spare); n > 0 {
-		d := v.spare[n-1]
-		v.spare = v.spare[:n-1]
-		return d
+func (v *Volatile) at(lba uint64) *dirtyBlock {
+	if t := v.table[lba/dirEntries]; t != nil {
+		return t[lba%dirEntries]
 	}
-	return &dirtyBlock{}
+	return nil
+}
+
+func (v *Volatile) newDirty(lba uint64) *dirtyBlock {
+	if len(v.spare) == 0 {
+		slab := make([]dirtyBlock, slabBlocks)
+		for i := range slab {
+			slab[i].versions = slab[i].first[:0]
+			v.spare = append(v.spare, &slab[i])
+		}
+	}
+	d := v.spare[len(v.spare)-1]
+	v.spare = v.spare[:len(v.spare)-1]
+	d.lba, d.index = lba, len(v.dirty)
+	v.dirty = append(v.dirty, d)
+	t := &v.table[lba/dirEntries]
+	if *t == nil {
+		*t = make([]*dirtyBlock, dirEntries)
+	}
+	(*t)[lba%dirEntries] = d
+	return d
 }
 
 func (v *Volatile) copyLive(lba uint64) []byte {
-	var b []byte
-	if n := len(v.free); n > 0 {
-		b = v.free[n-1]
-		v.free = v.free[:n-1]
-	} else {
-		b = make([]byte, v.bs)
+	if len(v.free) == 0 {
+		slab := make([]byte, slabBlocks*v.bs)
+		for ; len(slab) > 0; slab = slab[v.bs:] {
+			v.free = append(v.free, slab[:v.bs:v.bs])
+		}
 	}
+	n := len(v.free) - 1
+	b := v.free[n]
+	v.free = v.free[:n]
 	v.ram.read(b, lba*v.bs)
 	return b
 }
 
-func (d *dirtyBlock) index(nexus uint32) int {
+func (d *dirtyBlock) of(nexus uint32) int {
 	for i := range d.versions {
 		if d.versions[i].nexus == nexus {
 			return i
