@@ -27,14 +27,14 @@ const (
 // imports says which of the module's own packages a package may import, and
 // which others. "std" is the standard library.
 var imports = map[string][]string{
-	"barrier":        {"std"},
-	"iscsi/pdu":      {"std"},
-	"iscsi/scsi":     {"std"},
-	"iscsi/login":    {"std", "braid/iscsi/pdu"},
-	"iscsi":          {"std", "braid/iscsi/pdu", "braid/iscsi/login", "braid/iscsi/scsi"},
-	"iscsi/target":   {"std", "braid/iscsi/pdu", "braid/iscsi/login", "braid/iscsi/scsi"},
-	"mpath":          {"std", "braid/barrier", "braid/iscsi/scsi"},
-	"nbd":            {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
+	"barrier":      {"std"},
+	"iscsi/pdu":    {"std"},
+	"iscsi/scsi":   {"std"},
+	"iscsi/login":  {"std", "braid/iscsi/pdu"},
+	"iscsi":        {"std", "braid/iscsi/pdu", "braid/iscsi/login", "braid/iscsi/scsi"},
+	"iscsi/target": {"std", "braid/iscsi/pdu", "braid/iscsi/login", "braid/iscsi/scsi"},
+	"mpath":        {"std", "braid/barrier", "braid/iscsi/scsi"},
+	"nbd":          {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
 	"nbd/nbdnl": {"std", "golang.org/x/sys/unix", "github.com/pmorjan/kmod",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl"},
 	"internal/loop":  {"std", "golang.org/x/sys/unix"},
