@@ -3,6 +3,7 @@ package iscsi
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"braid/iscsi/pdu"
@@ -137,5 +138,12 @@ var (
 	errKilled      = errors.New("session ended by its owner")
 	errDataDigest  = errors.New("data digest error")
 	errUnanswered  = errors.New("commands were still unanswered")
-	errEndOfStream = errors.New("closed by the target")
+	errEndOfStream = endOfStream{}
 )
+
+// endOfStream is an io.EOF in words that tell who ended the connection.
+type endOfStream struct{}
+
+func (endOfStream) Error() string { return "closed by the target" }
+
+func (endOfStream) Is(target error) bool { return target == io.EOF }

@@ -65,6 +65,11 @@ type Config struct {
 	// the target's own times when a fence is waited for.
 	FenceSettle, FenceMargin time.Duration
 
+	// StrangerLimit is how often within a minute the target may end every session soon
+	// after its login before the device stops (Fatal) because somebody else uses its
+	// identity; 0 never.
+	StrangerLimit int
+
 	// RetryMin and RetryMax bound the pause before a session is opened again, which
 	// is drawn from Rand. Defaults 0.5 s and 30 s.
 	RetryMin, RetryMax time.Duration

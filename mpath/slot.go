@@ -47,7 +47,9 @@ type slot struct {
 	inLedger   bool          // the ledger counts the session as alive
 	proven     time.Duration // a command sent then, or later, was answered
 	lostAt     time.Duration
-	verifiedAt time.Duration // before it carries I/O its siblings answer something newer
+	upAt       time.Duration   // when it became active last
+	ends       []time.Duration // when the target ended it soon after, within the last minute
+	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
 	retryAt    time.Duration
 	failures   int // sessions in a row that did not become active
 	lastErr    error
@@ -150,7 +152,7 @@ func (d *Device) activate(s *slot) {
 	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
 	s.probe = nil
 	if !s.inLedger {
-		s.inLedger = true
+		s.inLedger, s.upAt = true, d.now
 		d.ledger.Up(s.index)
 		d.rounds.Step()
 	}
@@ -190,6 +192,7 @@ func (d *Device) lose(s *slot) {
 	s.lastErr = err
 	if alive {
 		s.stats.Failovers++
+		d.endedByTarget(s, err)
 		d.checkSiblings()
 	}
 	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)

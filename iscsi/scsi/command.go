@@ -60,8 +60,8 @@ func (e *StatusError) Error() string {
 }
 
 // A NexusLostError is no answer at all: the nexus ended while the command was
-// out. If Sent, it may have been executed, or may yet be; if not, no byte of it
-// left this machine.
+// out. If Sent, it may have been executed, or may yet be; if not, it did not
+// leave this machine whole, and a target executes no part of a PDU.
 type NexusLostError struct {
 	Sent  bool
 	Cause error
