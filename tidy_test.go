@@ -53,7 +53,10 @@ var engines = []string{"barrier", "iscsi", "iscsi/pdu", "iscsi/scsi", "iscsi/log
 var besideEngines = []string{"iscsi/target/file.go"}
 
 // noEngine are packages that an engine has no use for.
-var noEngine = []string{"os", "sync", "syscall", "log", "os/signal", "context"}
+var noEngine = []string{"os", "sync", "log", "os/signal", "context"}
+
+// errnos are the names of package syscall that an engine may use.
+var errnos = regexp.MustCompile(`^(Errno|E[A-Z0-9]+)$`)
 
 // noCalls are functions that an engine has no use for: clocks and sockets. The
 // rest of time and net is arithmetic and parsing.
@@ -197,7 +200,11 @@ func checkEngine(t *testing.T, set *token.FileSet, f *ast.File) {
 			t.Errorf("%v: an engine starts no goroutine", set.Position(n.Pos()))
 		case *ast.SelectorExpr:
 			x, ok := n.X.(*ast.Ident)
-			if ok && x.Obj == nil && slices.Contains(noCalls[x.Name], n.Sel.Name) {
+			if !ok || x.Obj != nil {
+				return true
+			}
+			if slices.Contains(noCalls[x.Name], n.Sel.Name) ||
+				x.Name == "syscall" && !errnos.MatchString(n.Sel.Name) {
 				t.Errorf("%v: an engine has no use for %s.%s", set.Position(n.Pos()), x.Name,
 					n.Sel.Name)
 			}
