@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"flag"
 	"fmt"
 	"hash/maphash"
 	"strings"
@@ -128,30 +129,92 @@ func (x *explorer) story(err error) error {
 	return fmt.Errorf("%w, after\n%s", err, b.String())
 }
 
-// Shapes of three writes over three blocks.
+// Shapes of the writes over three blocks.
 var shapes = map[string][][2]byte{
 	"same":    {{0, 1}, {0, 1}, {0, 1}},
 	"chain":   {{0, 2}, {1, 3}, {0, 1}},
 	"inside":  {{0, 3}, {1, 2}, {0, 3}},
 	"apart":   {{0, 1}, {1, 2}, {2, 3}},
 	"covered": {{0, 1}, {2, 3}, {0, 3}},
+	"two":     {{0, 1}, {1, 2}},
+	"twice":   {{0, 2}, {1, 3}},
+	"one":     {{0, 1}},
 }
 
-var modeNames = map[Mode]string{Drain: "drain", Hold: "hold", Epoch: "epoch"}
+var modeNames = [...]string{Drain: "drain", Hold: "hold", Epoch: "epoch"}
 
-func TestModel(t *testing.T) {
-	for _, mode := range []Mode{Drain, Hold, Epoch} {
-		for _, keep := range []bool{true, false} {
-			for _, shape := range []string{"same", "chain", "inside", "apart", "covered"} {
-				set := &setting{mode: mode, keep: keep, writes: shapes[shape], flushes: 2, deaths: 1, eager: true}
-				t.Run(fmt.Sprintf("%s keep=%v %s", modeNames[mode], keep, shape), func(t *testing.T) {
-					x := explore(set, honest{}, 0)
-					if x.passed != nil {
-						t.Fatal(x.passed)
-					}
-					t.Logf("%d states, %d steps, %d ends", len(x.seen), x.edges, x.ends)
-				})
+var exhaustive = flag.Bool("exhaustive", false, "explore the settings of the model that take minutes")
+
+// settings lists what is explored: all three modes, with and without copies.
+func settings() (list []setting) {
+	add := func(s setting, names ...string) {
+		for _, s.shape = range names {
+			s.writes = shapes[s.shape]
+			for _, s.mode = range []Mode{Drain, Hold, Epoch} {
+				for _, s.keep = range []bool{true, false} {
+					list = append(list, s)
+				}
 			}
 		}
 	}
+	// A session lost and fenced at every point.
+	add(setting{flushes: 1, deaths: 1, eager: true}, "same", "chain", "covered")
+	add(setting{flushes: 2, deaths: 1, eager: true}, "one", "twice")
+	// Nothing is sent at once, as if each thing happened in a Step of its own.
+	add(setting{flushes: 2, deaths: 1}, "twice")
+	// A cache lost at every point, between execution and answer too.
+	add(setting{flushes: 1, losses: 1, eager: true, split: true}, "twice")
+	// Two losses, of one session or of both.
+	add(setting{flushes: 1, deaths: 2, eager: true}, "twice")
+	// The owner of a write is told an error by policy. A write goes with FUA.
+	add(setting{flushes: 1, deaths: 1, abandons: 1, eager: true}, "twice")
+	add(setting{flushes: 1, deaths: 1, fua: 2, eager: true}, "twice")
+	if raceEnabled {
+		return list[:6]
+	}
+	// Three writes, two flushes.
+	add(setting{flushes: 2, deaths: 1, eager: true}, "same")
+	if *exhaustive {
+		add(setting{flushes: 2, deaths: 1, eager: true}, "chain", "covered", "inside", "apart")
+		add(setting{flushes: 2, losses: 1, eager: true, split: true}, "same", "chain")
+		add(setting{flushes: 1, losses: 1, deaths: 1, eager: true, split: true}, "twice")
+		add(setting{flushes: 2, deaths: 2, eager: true}, "same")
+		add(setting{flushes: 2, deaths: 1, abandons: 1, eager: true}, "same")
+		add(setting{flushes: 2, deaths: 1, fua: 2, eager: true}, "same")
+	}
+	return list
+}
+
+func (s *setting) name() string {
+	n := fmt.Sprintf("%s/%s,flushes=%d,deaths=%d,losses=%d", modeNames[s.mode], s.shape, s.flushes,
+		s.deaths, s.losses)
+	for _, o := range []struct {
+		on   bool
+		name string
+	}{{s.keep, "keep"}, {s.eager, "eager"}, {s.split, "split"}, {s.fua > 0, "fua"}, {s.abandons > 0, "abandons"}} {
+		if o.on {
+			n += "," + o.name
+		}
+	}
+	return n
+}
+
+// TestModel explores every interleaving of a few writes and flushes with everything that
+// may befall them, against a reference disk whose caches may be lost.
+func TestModel(t *testing.T) {
+	states, steps := 0, 0
+	for _, set := range settings() {
+		t.Run(set.name(), func(t *testing.T) {
+			x := explore(&set, honest{}, 0)
+			if x.passed != nil {
+				t.Fatal(x.passed)
+			}
+			if x.ends == 0 {
+				t.Fatal("no history came to an end")
+			}
+			t.Logf("%d states, %d steps, %d ends", len(x.seen), x.edges, x.ends)
+			states, steps = states+len(x.seen), steps+x.edges
+		})
+	}
+	t.Logf("%d states, %d steps", states, steps)
 }

@@ -4,6 +4,7 @@ import "fmt"
 
 // A setting is what one exploration is about.
 type setting struct {
+	shape    string
 	mode     Mode
 	keep     bool      // copies are kept
 	writes   [][2]byte // [off, end) of each write
@@ -171,6 +172,9 @@ func (w *world) take(a act) (bool, error) {
 		}
 		w.cmds = append(w.cmds, sent{slot: t.Slot, sync: true, token: t})
 	case aExec:
+		if !w.mayExec(a.arg) {
+			return false, nil
+		}
 		w.exec(a.arg)
 	case aAnswer:
 		if !w.answer(a.arg) {
@@ -182,6 +186,9 @@ func (w *world) take(a act) (bool, error) {
 	case aFence:
 		w.fence(a.arg)
 	case aDie:
+		if !w.set.keep && w.unnoticed(a.arg) {
+			return false, nil // a loss that does not show, and no copies: there is no help
+		}
 		w.die(a.arg)
 	case aLoseCache, aLoseAll:
 		w.loseCache(a)
@@ -257,6 +264,21 @@ func (w *world) send(slot int) bool {
 	c := sent{slot: slot, w: x, id: id, payload: payload(x), fua: x.Stable}
 	w.rules.sent(w, &c)
 	w.cmds = append(w.cmds, c)
+	return true
+}
+
+// mayExec reports whether a command may be executed. Commands are delivered in the order in
+// which they were sent, and the first meets the sign of a lost cache.
+func (w *world) mayExec(i int) bool {
+	c := &w.cmds[i]
+	if c.ghost || !w.attention[c.slot] {
+		return true
+	}
+	for j := range i {
+		if o := &w.cmds[j]; o.slot == c.slot && !o.ghost && !o.done {
+			return false
+		}
+	}
 	return true
 }
 
