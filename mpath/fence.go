@@ -146,13 +146,17 @@ func (d *Device) unfenced() bool {
 // have taken the target with what its cache held.
 func (d *Device) checkSiblings() {
 	for _, s := range d.slots {
-		if !s.inLedger || s.proven >= d.now {
-			continue
+		if s.inLedger && s.proven < d.now {
+			d.check(s)
 		}
-		o := d.newOp(opCheck)
-		o.cmd.CDB, o.cmd.Dir, o.cmd.Timeout = scsi.TestUnitReady(), scsi.None, probeTimeout
-		d.submit(s, o)
 	}
+}
+
+// check asks one session for a sign of life.
+func (d *Device) check(s *slot) {
+	o := d.newOp(opCheck)
+	o.cmd.CDB, o.cmd.Dir, o.cmd.Timeout = scsi.TestUnitReady(), scsi.None, probeTimeout
+	d.submit(s, o)
 }
 
 // siblingsProven reports whether every other living session has answered something that

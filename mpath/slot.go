@@ -155,10 +155,22 @@ func (d *Device) activate(s *slot) {
 		s.inLedger, s.upAt = true, d.now
 		d.ledger.Up(s.index)
 		d.rounds.Step()
+		if d.anyProving() {
+			d.check(s) // it was not there when they asked their siblings
+		}
 	}
 	d.noPathSince = never
 	d.ready = true
 	d.log(slog.LevelInfo, "path active", "path", s.name)
+}
+
+func (d *Device) anyProving() bool {
+	for _, s := range d.slots {
+		if s.state == proving {
+			return true
+		}
+	}
+	return false
 }
 
 // lose buries a dead session: its commands come back, what they mean is told to the
