@@ -119,7 +119,7 @@ type daemon struct {
 
 // newDaemon prepares a daemon that is not started.
 func newDaemon(t *testing.T, flags ...string) *daemon {
-	folder := t.TempDir()
+	folder := tempDir(t)
 	d := &daemon{
 		name:    fmt.Sprintf("e2e-%d-%d", os.Getpid(), daemons.Add(1)),
 		folder:  folder,
@@ -264,7 +264,7 @@ func (d *daemon) stop() {
 // braid runs another subcommand to its end and gives its exit code and output.
 func braid(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	folder := t.TempDir()
+	folder := tempDir(t)
 	cmd := command(t, braidBinary, args...)
 	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+folder, "XDG_RUNTIME_DIR="+folder)
 	c := start(t, "braid "+args[0], cmd, false)

@@ -66,10 +66,22 @@ func tool(t *testing.T, name string) string {
 	return ""
 }
 
+// tempDir makes a folder that goes with the test. Its path is short, for sockets
+// lie there, and has no comma, which ends a path for some.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "braid-e2e-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	return folder
+}
+
 // command prepares a child of the test.
 func command(t *testing.T, path string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
-	cmd.Dir = t.TempDir()
+	cmd.Dir = tempDir(t)
 	cmd.WaitDelay = 2 * time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd

@@ -96,9 +96,14 @@ type shell struct {
 	seen int
 }
 
+const prompt = "qemu-io> "
+
+// openShell opens the device.
 func openShell(t *testing.T, args ...string) *shell {
 	t.Helper()
-	return &shell{child: start(t, "qemu-io", command(t, tool(t, "qemu-io"), args...), true)}
+	s := &shell{child: start(t, "qemu-io", command(t, tool(t, "qemu-io"), args...), true)}
+	s.answer(patience)
+	return s
 }
 
 // do gives a command and waits for its answer.
@@ -108,25 +113,38 @@ func (s *shell) do(command string, within time.Duration) string {
 	return s.answer(within)
 }
 
+// must does what may not fail.
+func (s *shell) must(command string) {
+	s.t.Helper()
+	if got := s.do(command, patience); strings.Contains(got, "fail") || strings.Contains(got, "error") {
+		s.t.Errorf("%s: %s", command, got)
+	}
+}
+
 func (s *shell) begin(command string) {
 	s.t.Helper()
-	s.seen = len(s.stdout.text())
+	s.seen = len(s.all.text())
 	s.say(command)
 }
 
-// answer waits for the answer to the command that was given last: a line after
-// the prompt.
+// pending reports whether the command that was given last is still not answered
+// after a while.
+func (s *shell) pending(after time.Duration) bool {
+	return s.all.await(after, s.prompted) != nil && s.running()
+}
+
+func (s *shell) prompted(text string) bool {
+	return len(text) > s.seen && strings.HasSuffix(text, prompt)
+}
+
+// answer waits for the answer to the command that was given last: what stands
+// before the next prompt.
 func (s *shell) answer(within time.Duration) string {
 	s.t.Helper()
-	var answer string
-	err := s.all.await(within, func(text string) bool {
-		answer = text
-		return len(text) > s.seen && strings.Contains(text[s.seen:], "\n")
-	})
-	if err != nil {
+	if err := s.all.await(within, s.prompted); err != nil {
 		s.t.Fatalf("qemu-io does not answer: %v", err)
 	}
-	return strings.TrimSpace(answer[s.seen:])
+	return strings.TrimSpace(strings.TrimSuffix(s.all.text()[s.seen:], prompt))
 }
 
 // An export is what nbdinfo tells of one.

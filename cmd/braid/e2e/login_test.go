@@ -13,7 +13,7 @@ import (
 // secretFile writes a secret to a file of its own.
 func secretFile(t *testing.T, secret string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "secret")
+	path := filepath.Join(tempDir(t), "secret")
 	if err := os.WriteFile(path, []byte(secret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -162,7 +162,7 @@ func TestUnreachablePortal(t *testing.T) {
 func TestBadConfiguration(t *testing.T) {
 	t.Parallel()
 	file := func(text string) string {
-		path := filepath.Join(t.TempDir(), "disk.toml")
+		path := filepath.Join(tempDir(t), "disk.toml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -135,7 +135,7 @@ func checkQemuIO(t *testing.T, d *daemon, g *tgtd) {
 // back.
 func checkNbdcopy(t *testing.T, d *daemon, g *tgtd) {
 	t.Helper()
-	folder := t.TempDir()
+	folder := tempDir(t)
 	source, back := filepath.Join(folder, "source"), filepath.Join(folder, "back")
 	data := make([]byte, lunBytes)
 	rand.NewChaCha8([32]byte{1}).Read(data[:24<<20]) // the rest is zeroes

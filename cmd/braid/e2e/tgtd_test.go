@@ -23,19 +23,32 @@ const (
 // one of its own, so that tests beside each other never meet.
 var networks atomic.Int32
 
+// port is outside the range that the kernel gives out.
+const port = 13260
+
 // addresses gives n free addresses, each with another IP address.
 func addresses(t *testing.T, n int) []string {
 	t.Helper()
-	network := networks.Add(1)
+	for range 100 {
+		network := networks.Add(1)
+		if list := freeAddresses(fmt.Sprintf("127.%d.%d", 64+os.Getpid()%128, network), n); list != nil {
+			return list
+		}
+	}
+	t.Fatal("no free addresses")
+	return nil
+}
+
+func freeAddresses(network string, n int) []string {
 	var list []string
 	for i := range n {
-		host := fmt.Sprintf("127.%d.%d.%d", 64+os.Getpid()%128, network, i+1)
-		l, err := net.Listen("tcp", host+":0")
+		address := fmt.Sprintf("%s.%d:%d", network, i+1, port)
+		l, err := net.Listen("tcp", address)
 		if err != nil {
-			t.Fatal(err)
+			return nil
 		}
-		list = append(list, l.Addr().String())
 		l.Close()
+		list = append(list, address)
 	}
 	return list
 }
@@ -69,7 +82,7 @@ func startTgtd(t *testing.T, config tgtConfig) *tgtd {
 	t.Helper()
 	config.luns = max(config.luns, 1)
 	tool(t, "tgtadm")
-	g := &tgtd{t: t, config: config, folder: t.TempDir(), portals: addresses(t, config.portals)}
+	g := &tgtd{t: t, config: config, folder: tempDir(t), portals: addresses(t, config.portals)}
 	for i := range config.luns {
 		image := filepath.Join(g.folder, fmt.Sprint("lun", i+1))
 		if err := os.WriteFile(image, nil, 0o600); err != nil {
