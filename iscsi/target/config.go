@@ -48,6 +48,10 @@ type Config struct {
 	InitialR2T               bool // true: no unsolicited Data-Out
 	NoImmediateData          bool
 
+	// ALUA: every portal group is a target port group with an access state of
+	// its own, at first active/optimized; see Target.SetAccess.
+	ALUA bool
+
 	QueueDepth  int // commands of a session at a time; default 128, at most 1024
 	MaxConns    int // of all sessions; default 256
 	BufferBytes int // for the data of commands under way; default 128 MiB

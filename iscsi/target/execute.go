@@ -22,6 +22,10 @@ func (t *Target) execute(now time.Duration, k *task) {
 				return
 			}
 		}
+		if sense, not := t.access(k); not {
+			k.refuse(scsi.CheckCondition, sense)
+		}
+		t.faults.refuse(k)
 	}
 	if k.refused {
 		t.respond(now, k, k.status, &k.sense)

@@ -37,6 +37,7 @@ type faultState struct {
 	noAbort          bool
 	refusals         int // logins to be refused
 	refuseWith       uint16
+	refusal          Refusal
 	restarted        bool
 }
 
@@ -112,6 +113,55 @@ func (t *Target) RefuseLogins(n int, resources bool) {
 	if resources {
 		t.faults.refuseWith = login.StatusOutOfResources
 	}
+}
+
+// Commands says which commands a Refusal is for.
+type Commands uint8
+
+// Kinds of commands.
+const (
+	AnyCommand Commands = iota // reads, writes and flushes
+	ReadCommands
+	WriteCommands // UNMAP and WRITE SAME too
+	FlushCommands
+)
+
+// A Refusal is an answer to commands that are not executed.
+type Refusal struct {
+	Count  int // how many commands are refused
+	Which  Commands
+	Status scsi.Status
+	Sense  scsi.Sense
+}
+
+// Refuse refuses commands, in place of an earlier Refusal that is not used up.
+func (t *Target) Refuse(r Refusal) { t.faults.refusal = r }
+
+func (f *faultState) refuse(k *task) {
+	r := &f.refusal
+	if r.Count == 0 || k.refused {
+		return
+	}
+	which := k.kind()
+	if which == AnyCommand || r.Which != AnyCommand && r.Which != which {
+		return
+	}
+	r.Count--
+	k.refuse(r.Status, r.Sense)
+}
+
+// kind sorts commands on blocks; all others are AnyCommand.
+func (k *task) kind() Commands {
+	switch k.cdb.Op {
+	case scsi.OpRead6, scsi.OpRead10, scsi.OpRead12, scsi.OpRead16:
+		return ReadCommands
+	case scsi.OpSynchronizeCache10, scsi.OpSynchronizeCache16:
+		return FlushCommands
+	}
+	if k.mutates() {
+		return WriteCommands
+	}
+	return AnyCommand
 }
 
 func (f *faultState) loginStatus() *login.StatusError {
@@ -219,10 +269,11 @@ func (t *Target) haunt(now time.Duration, k *task) {
 // mutates reports whether the command changes what is stored.
 func (k *task) mutates() bool {
 	switch k.cdb.Op {
-	case scsi.OpUnmap, scsi.OpWriteSame10, scsi.OpWriteSame16:
+	case scsi.OpWrite6, scsi.OpWrite10, scsi.OpWrite12, scsi.OpWrite16,
+		scsi.OpUnmap, scsi.OpWriteSame10, scsi.OpWriteSame16:
 		return true
 	}
-	return k.cdb.Direction() == scsi.Write
+	return false
 }
 
 // Ghosts is how many commands of lost nexuses are still to be executed.

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -85,6 +86,12 @@ func (t *Target) apply(now time.Duration, f *fault) {
 			choose = nil
 		}
 		t.LoseCache(choose)
+	case "refuse":
+		t.Refuse(f.refusal)
+	case "access":
+		if err := t.SetAccess(f.group, f.access); err != nil {
+			t.cfg.Log(slog.LevelWarn, "fault in vain", "error", err)
+		}
 	case "restart":
 		t.Restart(now, f.restart)
 	}

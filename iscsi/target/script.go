@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"braid/iscsi/scsi"
 )
 
 // A Script is a list of faults and when they come. One line is one fault:
@@ -22,6 +24,11 @@ import (
 //	execute-late TIME[..TIME]       commands of a lost nexus are executed that much later
 //	no-abort                        reinstatement does not abort the old session's commands
 //	full temporary|resources COUNT  that many logins are answered 0301h or 0302h
+//	refuse COUNT all|reads|writes|flushes busy|task-set-full|reservation-conflict|
+//	       task-aborted|aborted-command|not-ready|medium-error|no-space
+//	                                that many commands are answered so, not executed
+//	access GROUP optimized|nonoptimized|standby|unavailable|transitioning
+//	                                the access state of a portal group (ALUA)
 //	lose-cache [some]               all unstable writes are lost, or a random part
 //	restart keep-cache|lose-cache|lose-some [half-open] [down TIME]
 //
@@ -47,6 +54,9 @@ type fault struct {
 	min, max time.Duration
 	count    int
 	restart  Restart
+	refusal  Refusal
+	group    int
+	access   scsi.AccessState
 	some     bool
 	resource bool
 }
@@ -216,42 +226,12 @@ func parseFault(w *words) (f fault, err error) {
 		f.some = w.take("some")
 	case "restart":
 		err = f.parseRestart(w)
+	case "refuse":
+		err = f.parseRefuse(w)
+	case "access":
+		err = f.parseAccess(w)
 	default:
 		err = fmt.Errorf("%q is no fault", f.name)
 	}
 	return f, err
-}
-
-func (f *fault) parseFull(w *words) error {
-	switch word := w.next(); word {
-	case "temporary":
-	case "resources":
-		f.resource = true
-	default:
-		return fmt.Errorf("%q is neither `temporary` nor `resources`", word)
-	}
-	word := w.next()
-	n, err := strconv.Atoi(word)
-	if err != nil || n < 0 {
-		return fmt.Errorf("%q is no count of logins", word)
-	}
-	f.count = n
-	return nil
-}
-
-func (f *fault) parseRestart(w *words) (err error) {
-	switch word := w.next(); word {
-	case "keep-cache":
-	case "lose-cache":
-		f.restart.Cache = CacheLost
-	case "lose-some":
-		f.restart.Cache = CachePartlyLost
-	default:
-		return fmt.Errorf("%q is none of keep-cache, lose-cache, lose-some", word)
-	}
-	f.restart.HalfOpen = w.take("half-open")
-	if w.take("down") {
-		f.restart.Down, err = w.duration()
-	}
-	return err
 }

@@ -21,6 +21,10 @@ func TestScriptErrorsNameTheLine(t *testing.T) {
 		{"at 1s delay all 5ms..1ms", "line 1: 5ms..1ms ends before it begins"},
 		{"at 1s restart", "line 1: \"\" is none of keep-cache, lose-cache, lose-some"},
 		{"at 1s full temporary", "line 1: \"\" is no count of logins"},
+		{"at 1s refuse x all busy", "line 1: \"x\" is no count of commands"},
+		{"at 1s refuse 1 all maybe", "line 1: \"maybe\" is no answer to a command"},
+		{"at 1s refuse 1 syncs busy", "line 1: \"syncs\" is none of all, reads, writes, flushes"},
+		{"at 1s access 1 odd", "line 1: \"odd\" is no access state"},
 		{"at 1s full never 3", "line 1: \"never\" is neither `temporary` nor `resources`"},
 		{"at 1s every 1us lose-cache", "line 1: every 1µs is too often"},
 	} {

@@ -17,6 +17,7 @@ type Target struct {
 	cfg     Config
 	units   []*unit // by number
 	portals []portal
+	groups  []portGroup // by tag
 	pool    buffers
 
 	conns    []*Conn
@@ -53,6 +54,7 @@ func New(now time.Duration, cfg Config) (*Target, error) {
 	for _, p := range cfg.Portals {
 		t.portals = append(t.portals, portal{PortalConfig: p})
 	}
+	t.makeGroups()
 	if err := t.makeUnits(); err != nil {
 		return nil, err
 	}
@@ -177,6 +179,7 @@ var (
 	powerOnOccurred    = asc{0x29, 0x01}
 	unitResetOccurred  = asc{0x29, 0x03} // bus device reset function
 	nexusLossOccurred  = asc{0x29, 0x07}
+	accessChanged      = asc{0x2a, 0x06} // asymmetric access state
 	commandsWereClosed = asc{0x2f, 0x00} // commands cleared by another initiator
 )
 

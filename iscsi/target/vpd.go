@@ -23,6 +23,9 @@ func (t *Target) inquiry(k *task, dst []byte) ([]byte, bool) {
 			// SAM-5, iSCSI, SPC-4, SBC-3: no version claimed of any.
 			Descriptors: [8]uint16{0x00a0, 0x0960, 0x0460, 0x04c0},
 		}
+		if t.cfg.ALUA {
+			d.TPGS = scsi.TPGSImplicit
+		}
 		if u == nil {
 			d.PeripheralQualifier = scsi.QualifierNone
 			d.DeviceType = scsi.UnknownType
@@ -56,25 +59,14 @@ func (t *Target) inquiry(k *task, dst []byte) ([]byte, bool) {
 	return p.Append(dst), true
 }
 
-// deviceID names the logical unit, and the portal group as target port.
+// deviceID names the logical unit and the target port.
 func (t *Target) deviceID(k *task) scsi.DeviceID {
-	u := k.unit
-	id := []byte(Vendor + "   " + u.Serial) // T10 vendor identification has 8 bytes
-	group := t.cfg.Portals[k.conn.portal].Group
-	relative := 1
-	for _, p := range t.cfg.Portals {
-		if p.Group < group {
-			relative++
-		}
-	}
-	return scsi.DeviceID{
-		{CodeSet: scsi.Binary, Type: scsi.NAA, Value: u.naa[:]},
+	id := []byte(Vendor + "   " + k.unit.Serial) // T10 vendor identification has 8 bytes
+	unit := scsi.DeviceID{
+		{CodeSet: scsi.Binary, Type: scsi.NAA, Value: k.unit.naa[:]},
 		{CodeSet: scsi.ASCII, Type: scsi.T10VendorID, Value: id},
-		{
-			CodeSet: scsi.Binary, Association: scsi.OfTargetPort, Protocol: 5, ProtocolValid: true,
-			Type: scsi.RelativeTargetPortID, Value: []byte{0, 0, byte(relative >> 8), byte(relative)},
-		},
 	}
+	return append(unit, t.portDesignators(k.conn.port().Group)...)
 }
 
 func (u *unit) limits() scsi.BlockLimits {

@@ -1,0 +1,91 @@
+package target
+
+import (
+	"fmt"
+	"testing"
+
+	"braid/iscsi/scsi"
+)
+
+func TestAsymmetricAccess(t *testing.T) {
+	b := newBench(t, Config{ALUA: true})
+	one, two := b.session("a", 0, 1), b.session("a", 2, 1)
+	if err := b.t.SetAccess(9, scsi.Standby); err == nil {
+		t.Error("a group that is not there")
+	}
+	s, err := ParseScript("at 0s access 2 standby")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.t.Play(b.now, s)
+	b.advance(0)
+	for _, p := range []*peer{one, two} {
+		r := p.result(scsi.TestUnitReady(), nil, 0)
+		if r.sense.Attention() != scsi.ALUAChanged {
+			t.Error(r)
+		}
+	}
+	if r := one.result(scsi.Read16(0, 1, false), nil, 512); r.status != scsi.Good {
+		t.Error(r)
+	}
+	if r := two.result(scsi.Read16(0, 1, false), nil, 512); r.sense.ASC != 4 || r.sense.ASCQ != 0x0b {
+		t.Error(r)
+	}
+	r := two.result(scsi.ReportTargetPortGroups(255), nil, 255)
+	g, _, err := scsi.ParsePortGroups(r.data)
+	if err != nil || len(g.Groups) != 2 || g.Groups[0].State != scsi.ActiveOptimized ||
+		g.Groups[1].State != scsi.Standby {
+		t.Errorf("%v %+v %v", r, g, err)
+	}
+	for i, p := range []*peer{one, two} {
+		d, err := scsi.ParseDeviceID(p.result(scsi.Inquiry(true, scsi.PageDeviceID, 255), nil, 255).data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, ok := d.TargetPortGroup()
+		port, _ := d.RelativeTargetPort()
+		if !ok || int(id) != i+1 || int(port) != i+1 {
+			t.Errorf("port group %d, port %d", id, port)
+		}
+	}
+	inq, err := scsi.ParseInquiry(one.result(scsi.Inquiry(false, 0, 96), nil, 96).data)
+	if err != nil || inq.TPGS != scsi.TPGSImplicit {
+		t.Errorf("%+v %v", inq, err)
+	}
+}
+
+func TestRefusedCommands(t *testing.T) {
+	b := newBench(t, Config{})
+	p := b.session("a", 0, 1)
+	block := pattern(7, 512)
+	for _, c := range []struct{ line, want string }{
+		{"refuse 1 all busy", "[BUSY GOOD GOOD GOOD]"},
+		{"refuse 2 writes task-set-full", "[GOOD TASK SET FULL GOOD GOOD]"},
+		{"refuse 1 flushes medium-error", "[GOOD GOOD CHECK CONDITION: medium error 0Ch/00h (write error) GOOD]"},
+		{"refuse 9 reads aborted-command", "[CHECK CONDITION: aborted command 00h/00h GOOD GOOD GOOD]"},
+		{"refuse 0 all busy", "[GOOD GOOD GOOD GOOD]"},
+		{"refuse 9 all no-space", "[x x x GOOD]"},
+	} {
+		s, err := ParseScript("at 0s " + c.line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.t.Play(b.now, s)
+		b.advance(0)
+		var got []string
+		for _, r := range []result{
+			p.result(scsi.Read16(0, 1, false), nil, 512),
+			p.result(scsi.Write16(0, 1, false), block, 0),
+			p.result(scsi.SynchronizeCache16(0, 0), nil, 0),
+			p.result(scsi.TestUnitReady(), nil, 0),
+		} {
+			got = append(got, r.String())
+			if r.sense.ASC == 0x27 && r.sense.ASCQ == 7 {
+				got[len(got)-1] = "x"
+			}
+		}
+		if g := fmt.Sprint(got); g != c.want {
+			t.Errorf("%s: %s, want %s", c.line, g, c.want)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package target
+
+import (
+	"fmt"
+	"strconv"
+
+	"braid/iscsi/scsi"
+)
+
+func (w *words) count(what string) (int, error) {
+	word := w.next()
+	n, err := strconv.Atoi(word)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is no count of %s", word, what)
+	}
+	return n, nil
+}
+
+func (f *fault) parseFull(w *words) error {
+	switch word := w.next(); word {
+	case "temporary":
+	case "resources":
+		f.resource = true
+	default:
+		return fmt.Errorf("%q is neither `temporary` nor `resources`", word)
+	}
+	var err error
+	f.count, err = w.count("logins")
+	return err
+}
+
+func (f *fault) parseRestart(w *words) (err error) {
+	switch word := w.next(); word {
+	case "keep-cache":
+	case "lose-cache":
+		f.restart.Cache = CacheLost
+	case "lose-some":
+		f.restart.Cache = CachePartlyLost
+	default:
+		return fmt.Errorf("%q is none of keep-cache, lose-cache, lose-some", word)
+	}
+	f.restart.HalfOpen = w.take("half-open")
+	if w.take("down") {
+		f.restart.Down, err = w.duration()
+	}
+	return err
+}
+
+// answers are what commands can be refused with.
+var answers = []struct {
+	name   string
+	status scsi.Status
+	sense  scsi.Sense
+}{
+	{"busy", scsi.Busy, scsi.Sense{}},
+	{"task-set-full", scsi.TaskSetFull, scsi.Sense{}},
+	{"reservation-conflict", scsi.ReservationConflict, scsi.Sense{}},
+	{"task-aborted", scsi.TaskAborted, scsi.Sense{}},
+	{"aborted-command", scsi.CheckCondition, scsi.Sense{Key: scsi.AbortedCommand}},
+	{"not-ready", scsi.CheckCondition, scsi.Sense{Key: scsi.NotReady, ASC: 0x04, ASCQ: 0x01}},
+	{"medium-error", scsi.CheckCondition, writeFailed},
+	{"no-space", scsi.CheckCondition, thinExhausted},
+}
+
+func (f *fault) parseRefuse(w *words) (err error) {
+	if f.refusal.Count, err = w.count("commands"); err != nil {
+		return err
+	}
+	switch word := w.next(); word {
+	case "all":
+	case "reads":
+		f.refusal.Which = ReadCommands
+	case "writes":
+		f.refusal.Which = WriteCommands
+	case "flushes":
+		f.refusal.Which = FlushCommands
+	default:
+		return fmt.Errorf("%q is none of all, reads, writes, flushes", word)
+	}
+	word := w.next()
+	for _, a := range answers {
+		if a.name == word {
+			f.refusal.Status, f.refusal.Sense = a.status, a.sense
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no answer to a command", word)
+}
+
+func (f *fault) parseAccess(w *words) error {
+	word := w.next()
+	n, err := strconv.ParseUint(word, 10, 16)
+	if err != nil {
+		return fmt.Errorf("%q is no portal group", word)
+	}
+	f.group = int(n)
+	switch word := w.next(); word {
+	case "optimized":
+		f.access = scsi.ActiveOptimized
+	case "nonoptimized":
+		f.access = scsi.ActiveNonOptimized
+	case "standby":
+		f.access = scsi.Standby
+	case "unavailable":
+		f.access = scsi.Unavailable
+	case "transitioning":
+		f.access = scsi.Transitioning
+	default:
+		return fmt.Errorf("%q is no access state", word)
+	}
+	return nil
+}
