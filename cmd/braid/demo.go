@@ -134,8 +134,8 @@ func (s *play) actPull(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.note("session 1 lost; %s requests of its were done again over session 2",
-		count(st.Paths[0].Retries-before.Paths[0].Retries))
+	s.note("session 1 lost; %s of its own done again over session 2",
+		plural(st.Paths[0].Retries-before.Paths[0].Retries, "request"))
 	s.note("I/O went on within %v, with no error", s.lost.Round(time.Millisecond))
 	return nil
 }

@@ -44,7 +44,7 @@ func TestParseInitiatorFile(t *testing.T) {
 	for _, tt := range []struct{ data, want, err string }{
 		{"InitiatorName=iqn.1993-08.org.debian:01:abc\n", "iqn.1993-08.org.debian:01:abc", ""},
 		{"# comment\n\n InitiatorName = iqn.2001-04.a:b \n", "iqn.2001-04.a:b", ""},
-		{"GenerateName=yes\n", "", "no line InitiatorName=iqn..."},
+		{"GenerateName=yes\n", "", "no line InitiatorName=NAME"},
 		{"InitiatorName=\n", "", "x:1: initiator"},
 		{"\nInitiatorName=host\n", "", "x:2: initiator name \"host\" does not begin"},
 	} {

@@ -64,7 +64,7 @@ func parseInitiatorFile(file string, data []byte) (string, error) {
 		}
 		return value, nil
 	}
-	return "", fmt.Errorf("%s: no line InitiatorName=iqn...", file)
+	return "", fmt.Errorf("%s: there is no line InitiatorName=NAME", file)
 }
 
 // keptInitiatorName reads the name that was made before, or makes one. Of
