@@ -38,7 +38,8 @@ func TestAsymmetricAccess(t *testing.T) {
 		t.Errorf("%v %+v %v", r, g, err)
 	}
 	for i, p := range []*peer{one, two} {
-		d, err := scsi.ParseDeviceID(p.result(scsi.Inquiry(true, scsi.PageDeviceID, 255), nil, 255).data)
+		page := p.result(scsi.Inquiry(true, scsi.PageDeviceID, 255), nil, 255)
+		d, err := scsi.ParseDeviceID(page.data)
 		if err != nil {
 			t.Fatal(err)
 		}

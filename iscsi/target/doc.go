@@ -14,8 +14,9 @@
 //
 // Stores are RAM; Volatile, RAM behind a cache that can be lost; and File, whose
 // operations are done elsewhere and handed back. Faults (faults.go) can be called
-// or scripted: cut, blackhole, stall, delay, restart, loss of cache, logins
-// refused, and ghosts, writes of a lost nexus that are executed later.
+// or scripted (script.go): cut, blackhole, stall, delay, restart, loss of cache,
+// logins and commands refused, access states, and ghosts, writes of a lost nexus
+// that are executed later.
 //
 // Error recovery level 0 is what there is: a connection that dies takes its
 // session along. Commands are executed in the order of their delivery, and all

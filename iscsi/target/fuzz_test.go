@@ -105,12 +105,14 @@ func fuzzSeed(ms ...marshaler) []byte {
 }
 
 func FuzzConn(f *testing.F) {
-	f.Add(fuzzSeed(pdu.SCSICommand{Final: true, Read: true, ExpectedLen: 4096, CDB: scsi.Read16(0, 8, false)},
+	read, write := scsi.Read16(0, 8, false), scsi.Write16(0, 8, false)
+	same := scsi.WriteSame16(0, 9, false, false)
+	f.Add(fuzzSeed(pdu.SCSICommand{Final: true, Read: true, ExpectedLen: 4096, CDB: read},
 		pdu.NopOut{TTT: pdu.ReservedTag}, pdu.TextRequest{Final: true, TTT: pdu.ReservedTag}))
-	f.Add(fuzzSeed(pdu.SCSICommand{Final: true, Write: true, ExpectedLen: 4096, CDB: scsi.Write16(0, 8, false)},
+	f.Add(fuzzSeed(pdu.SCSICommand{Final: true, Write: true, ExpectedLen: 4096, CDB: write},
 		pdu.DataOut{Final: true}, pdu.TaskRequest{Function: pdu.LUNReset, Immediate: true},
 		pdu.SNACK{}, pdu.LogoutRequest{}))
-	f.Add(fuzzSeed(pdu.SCSICommand{Write: true, ExpectedLen: 512, CDB: scsi.WriteSame16(0, 9, false, false)},
+	f.Add(fuzzSeed(pdu.SCSICommand{Write: true, ExpectedLen: 512, CDB: same},
 		pdu.DataOut{Final: true, TTT: pdu.ReservedTag}, pdu.TaskRequest{Function: pdu.AbortTask}))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := newBench(t, Config{QueueDepth: 8})

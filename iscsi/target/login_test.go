@@ -96,7 +96,8 @@ func TestNumbersOfALogin(t *testing.T) {
 func TestSendTargets(t *testing.T) {
 	var portals []PortalConfig
 	for i := range 60 {
-		portals = append(portals, PortalConfig{Address: fmt.Sprintf("[fe80::%x]:3260", i), Group: 1 + i%2})
+		address := fmt.Sprintf("[fe80::%x]:3260", i)
+		portals = append(portals, PortalConfig{Address: address, Group: 1 + i%2})
 	}
 	b := newBench(t, Config{Portals: portals})
 	o := offer("a")

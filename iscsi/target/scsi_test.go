@@ -135,14 +135,17 @@ func TestUnmapAndWriteSame(t *testing.T) {
 	p := b.session("a", 0, 1)
 	fill := pattern(5, 64<<10)
 	p.result(scsi.Write16(0, 128, false), fill, 0)
-	list := scsi.UnmapParameters(nil, []scsi.Range{{LBA: 1, Blocks: 2}, {LBA: 9}, {LBA: 10, Blocks: 1}})
+	list := scsi.UnmapParameters(nil, []scsi.Range{
+		{LBA: 1, Blocks: 2}, {LBA: 9}, {LBA: 10, Blocks: 1},
+	})
 	if r := p.result(scsi.Unmap(uint16(len(list))), list, 0); r.status != scsi.Good {
 		t.Fatal(r)
 	}
 	if r := p.result(scsi.WriteSame16(20, 4, true, true), nil, 0); r.status != scsi.Good {
 		t.Fatal(r)
 	}
-	if r := p.result(scsi.WriteSame16(30, 200, false, false), pattern(8, 512), 0); r.status != scsi.Good {
+	same := scsi.WriteSame16(30, 200, false, false)
+	if r := p.result(same, pattern(8, 512), 0); r.status != scsi.Good {
 		t.Fatal(r)
 	}
 	got := p.result(scsi.Read16(0, 240, false), nil, 240*512).data

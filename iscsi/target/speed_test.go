@@ -80,16 +80,19 @@ func speed(
 }
 
 func BenchmarkRead4K(b *testing.B) {
-	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
+	store := newRAM(b, 64<<20)
+	speed(b, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
 }
 
 func BenchmarkWrite4K(b *testing.B) {
-	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+	store := newRAM(b, 64<<20)
+	speed(b, store, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
 		pattern(7, 4096), 0)
 }
 
 func BenchmarkRead64K(b *testing.B) {
-	speed(b, newRAM(b, 64<<20), func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
+	store := newRAM(b, 64<<20)
+	speed(b, store, func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
 		64<<10)
 }
 
@@ -98,8 +101,9 @@ func BenchmarkVolatileWrite4K(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	speed(b, v, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
-		pattern(7, 4096), 0)
+	speed(b, v, func(i int) [16]byte {
+		return scsi.Write16(uint64(i*409&2047)*8, 8, false)
+	}, pattern(7, 4096), 0)
 }
 
 // BenchmarkVolatileFresh writes blocks that were flushed before.
