@@ -77,7 +77,7 @@ func finishFio(t *testing.T, c *child) {
 // qemuIO runs commands of qemu-io; none may fail.
 func qemuIO(t *testing.T, uri string, commands ...string) string {
 	t.Helper()
-	args := []string{"-f", "raw", "-d", "unmap"}
+	args := []string{"-f", "raw", "-t", "writeback", "-d", "unmap"}
 	for _, c := range commands {
 		args = append(args, "-c", c)
 	}
@@ -98,10 +98,11 @@ type shell struct {
 
 const prompt = "qemu-io> "
 
-// openShell opens the device.
-func openShell(t *testing.T, args ...string) *shell {
+// openShell opens a device. A write is not flushed unless it is asked for.
+func openShell(t *testing.T, uri string) *shell {
 	t.Helper()
-	s := &shell{child: start(t, "qemu-io", command(t, tool(t, "qemu-io"), args...), true)}
+	cmd := command(t, tool(t, "qemu-io"), "-f", "raw", "-t", "writeback", uri)
+	s := &shell{child: start(t, "qemu-io", cmd, true)}
 	s.answer(patience)
 	return s
 }

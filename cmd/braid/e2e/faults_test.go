@@ -143,7 +143,7 @@ func TestDoubtfulWrite(t *testing.T) {
 	px := proxies(t, g.portals)
 	flags := append([]string{"--path-selector", "round-robin"}, quick...)
 	d := up(t, sessionURLs(proxyAddresses(px), tgtIQN, 1), flags...)
-	sh := openShell(t, "-f", "raw", d.uri())
+	sh := openShell(t, d.uri())
 	sh.must("write -P 1 0 256k")
 	px[1].blackhole()
 	for i := range 4 {

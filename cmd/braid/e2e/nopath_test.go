@@ -48,7 +48,7 @@ func TestNoPathQueue(t *testing.T) {
 	load := faultLoad(d).begin(t)
 	d.moreWrites(100)
 	cutAll(d, px, "queueing")
-	sh := openShell(t, "-f", "raw", d.uri())
+	sh := openShell(t, d.uri())
 	sh.begin("write -P 0x42 32M 64k")
 	if !sh.pending(outage) {
 		t.Error("a write was answered without a path")
@@ -81,7 +81,7 @@ func TestNoPathFail(t *testing.T) {
 		t.Run(test.policy, func(t *testing.T) {
 			t.Parallel()
 			_, px, d := upBehindProxies(t, "--no-path", test.policy)
-			sh := openShell(t, "-f", "raw", d.uri())
+			sh := openShell(t, d.uri())
 			if got := sh.do("write -P 1 0 64k", patience); !strings.Contains(got, "wrote 65536/65536") {
 				t.Fatalf("a write with all paths: %s", got)
 			}

@@ -1,0 +1,191 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+const embeddedIQN = "iqn.2026-01.net.example:embedded"
+
+// An embedded is a running `braid target`.
+type embedded struct {
+	*child
+	portals []string
+	answers int
+}
+
+// startEmbedded starts `braid target` with a LUN 1 in RAM, so many portals, and
+// faults on demand.
+func startEmbedded(t *testing.T, portals int, flags ...string) *embedded {
+	t.Helper()
+	e := &embedded{portals: addresses(t, portals)}
+	args := []string{"target", "--name", embeddedIQN, "--faults", "-", "--lun",
+		fmt.Sprintf("1=ram:%dMiB", lunBytes>>20)}
+	for _, p := range e.portals {
+		args = append(args, "--portal", p)
+	}
+	cmd := command(t, braidBinary, append(args, flags...)...)
+	e.child = start(t, "braid target", cmd, true)
+	want := fmt.Sprintf("ready %s %s\n", embeddedIQN, strings.Join(e.portals, " "))
+	err := e.stdout.await(patience, func(text string) bool { return strings.Contains(text, "\n") })
+	if got := e.stdout.text(); err != nil || got != want {
+		t.Fatalf("braid target said %q, not %q: %v", got, want, err)
+	}
+	return e
+}
+
+func (e *embedded) urls() []string { return sessionURLs(e.portals, embeddedIQN, 1) }
+
+// fault does something to the target and waits until it is done.
+func (e *embedded) fault(format string, args ...any) {
+	e.t.Helper()
+	e.say(fmt.Sprintf(format, args...))
+	e.answers++
+	var lines []string
+	err := e.stdout.await(patience, func(text string) bool {
+		lines = strings.Split(strings.TrimSuffix(text, "\n"), "\n")[1:] // after `ready`
+		return strings.HasSuffix(text, "\n") && len(lines) == e.answers
+	})
+	if err != nil || lines[e.answers-1] != "ok" {
+		e.t.Fatalf("braid target answers %q to %q: %v", lines, fmt.Sprintf(format, args...), err)
+	}
+}
+
+// Other people's initiators judge the target.
+func TestTargetJudged(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 2)
+	url := e.urls()[0]
+	t.Run("iscsi-ls", func(t *testing.T) {
+		out := runTool(t, "iscsi-ls", "--show-luns", "iscsi://"+e.portals[0])
+		contains(t, out, embeddedIQN, e.portals[0], e.portals[1], "Lun:1", "DIRECT_ACCESS")
+	})
+	t.Run("iscsi-inq", func(t *testing.T) {
+		contains(t, runTool(t, "iscsi-inq", url), "DIRECT_ACCESS", "Vendor:braid")
+		contains(t, runTool(t, "iscsi-inq", "-e", "1", "-c", "131", url), "DESIGNATOR")
+	})
+	t.Run("qemu-io", func(t *testing.T) {
+		out := qemuIO(t, url, "write -P 0x61 1M 1M", "flush", "read -P 0x61 1M 1M",
+			"write -z 1M 64k", "read -P 0 1M 64k", "write -f -P 0x62 3M 4k", "read -P 0x62 3M 4k")
+		contains(t, out, "wrote 1048576/1048576")
+	})
+	t.Run("braid", func(t *testing.T) {
+		d := up(t, e.urls())
+		qemuIO(t, d.uri(), "read -P 0x61 1088k 64k", "write -P 0x63 4M 64k", "flush")
+		d.stop()
+		qemuIO(t, url, "read -P 0x63 4M 64k")
+	})
+}
+
+// A flush on one NBD connection covers what another one has written, on whatever
+// session: without copies to fall back on, a loss of the cache shows it.
+func TestFlushCoversOtherClients(t *testing.T) {
+	for _, mode := range []string{"drain", "hold", "epoch"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			e := startEmbedded(t, 2, "--write-cache", "nexus")
+			d := up(t, e.urls(), "--retain", "0", "--barrier", mode, "--path-selector", "round-robin")
+			writers := []*shell{openShell(t, d.uri()), openShell(t, d.uri())}
+			flusher := openShell(t, d.uri())
+			for i := range 8 {
+				writers[i%2].must(fmt.Sprintf("write -P %d %dk 64k", i+1, i*64))
+			}
+			s := d.mustStatus()
+			if s.UnstableBytes != 8*64<<10 {
+				t.Errorf("%d bytes are unstable", s.UnstableBytes)
+			}
+			for i, p := range s.Paths {
+				if p.Writes == 0 {
+					t.Errorf("path %d took no write: nothing is proved", i)
+				}
+			}
+			flusher.must("flush")
+			e.fault("lose-cache")
+			for i := range 8 {
+				flusher.must(fmt.Sprintf("read -P %d %dk 64k", i+1, i*64))
+			}
+			if s := d.mustStatus(); s.UnstableBytes != 0 {
+				t.Errorf("%d bytes are unstable after a flush", s.UnstableBytes)
+			}
+			d.stop()
+		})
+	}
+}
+
+// What was written and not flushed survives a restart of the target without its
+// cache, by its copies. This is done under load and with flushes between.
+func TestTargetLosesCache(t *testing.T) {
+	for _, cache := range []string{"lun", "nexus"} {
+		t.Run(cache, func(t *testing.T) {
+			t.Parallel()
+			e := startEmbedded(t, 2, "--write-cache", cache)
+			d := up(t, e.urls(), quick...)
+			sh := openShell(t, d.uri())
+			for i := range 8 {
+				sh.must(fmt.Sprintf("write -P %d %dM 64k", i+1, 32+i))
+			}
+			load := fioLoad{uri: d.uri(), size: "24m", fsync: 64, iops: 400}.begin(t)
+			for _, fault := range []string{"restart lose-cache down 500ms",
+				"restart lose-some half-open down 1s", "cut portal 1 for 1s", "blackhole portal 2 for 3s"} {
+				d.moreWrites(150)
+				before := d.mustStatus().failovers()
+				e.fault("%s", fault)
+				d.awaitStatus("a failover after "+fault,
+					func(s *status) bool { return s.failovers() > before })
+				d.awaitStatus("all paths active after "+fault,
+					func(s *status) bool { return s.all("active") })
+			}
+			if !load.running() {
+				t.Error("the load ended too early: nothing is proved")
+			}
+			finishFio(t, load)
+			for i := range 8 {
+				sh.must(fmt.Sprintf("read -P %d %dM 64k", i+1, 32+i))
+			}
+			s := d.mustStatus()
+			if s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
+				t.Errorf("%d flushes failed, %d writes are doubtful", s.Flushes.Failed, s.DoubtfulWrites)
+			}
+			sh.must("flush")
+			d.stop()
+			e.fault("lose-cache")
+			qemuIO(t, e.urls()[0], "read -P 1 32M 64k", "read -P 8 39M 64k")
+		})
+	}
+}
+
+// A script of faults plays by itself.
+func TestFaultScript(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 2, "--write-cache", "nexus")
+	d := up(t, e.urls(), quick...)
+	load := faultLoad(d).begin(t)
+	e.fault("delay portal 2 1ms..20ms for 8s")
+	d.moreWrites(200)
+	e.fault("execute-late 100ms..300ms")
+	e.fault("cut portal 2 for 500ms")
+	d.awaitStatus("the path lost", func(s *status) bool { return s.Paths[1].Failovers > 0 })
+	d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+	finishFio(t, load)
+	d.stop()
+}
+
+// A signal has what was written flushed: the target forgets its cache, and it is
+// all there.
+func TestStopFlushes(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 2, "--write-cache", "nexus")
+	d := up(t, e.urls(), "--path-selector", "round-robin")
+	sh := openShell(t, d.uri())
+	for i := range 8 {
+		sh.must(fmt.Sprintf("write -P %d %dk 64k", i+1, i*64))
+	}
+	d.stop()
+	e.fault("lose-cache")
+	for i := range 8 {
+		qemuIO(t, e.urls()[1], fmt.Sprintf("read -P %d %dk 64k", i+1, i*64))
+	}
+}
