@@ -143,7 +143,8 @@ var shapes = map[string][][2]byte{
 
 var modeNames = [...]string{Drain: "drain", Hold: "hold", Epoch: "epoch"}
 
-var exhaustive = flag.Bool("exhaustive", false, "explore the settings of the model that take minutes")
+var exhaustive = flag.Bool("exhaustive", false,
+	"explore the settings of the model that take minutes")
 
 // settings lists what is explored: all three modes, with and without copies.
 func settings() (list []setting) {
@@ -191,7 +192,10 @@ func (s *setting) name() string {
 	for _, o := range []struct {
 		on   bool
 		name string
-	}{{s.keep, "keep"}, {s.eager, "eager"}, {s.split, "split"}, {s.fua > 0, "fua"}, {s.abandons > 0, "abandons"}} {
+	}{
+		{s.keep, "keep"}, {s.eager, "eager"}, {s.split, "split"}, {s.fua > 0, "fua"},
+		{s.abandons > 0, "abandons"},
+	} {
 		if o.on {
 			n += "," + o.name
 		}
