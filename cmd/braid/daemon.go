@@ -14,6 +14,7 @@ import (
 
 const (
 	stopGrace   = 9 * time.Second        // for an orderly end, of the 10 s it may take
+	failGrace   = time.Second            // for the same after an error
 	lastMoment  = 500 * time.Millisecond // for replies to leave after that
 	stateRetry  = time.Second            // between tries to write the state file
 	siblingTime = 250 * time.Millisecond // that a ready device waits for its other paths
@@ -25,9 +26,9 @@ const (
 // A daemon runs one device: it is the loop's Driver and owns the Stack. Its
 // fields belong to the loop's thread, except those that are set before Run.
 //
-//	starting --ready--> serving --stop--> stopping --sessions over--> leaving
-//	    |                  |                                             |
-//	    +----- fatal ------+---------------------> the loop ends <-------+
+//	starting --ready--> serving --stop, error--> stopping --sessions over--> leaving
+//	    |                                           |                          |
+//	    +----------------- stop, error -------------+       the loop ends <----+
 type daemon struct {
 	plan  *plan
 	loop  *loop.Loop
@@ -60,7 +61,7 @@ const (
 
 // Step is the loop's.
 func (d *daemon) Step(now time.Duration) time.Duration {
-	next := d.stack.Step(now)
+	next, before := d.stack.Step(now), d.phase
 	d.record(now)
 	if d.recordAt > 0 {
 		next = min(next, d.recordAt)
@@ -70,19 +71,22 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 		next = min(next, d.stepStart(now))
 	case serving:
 		if d.stack.Device().Fatal() != nil {
-			d.end(d.fatalError(now))
+			d.fail(now, d.fatalError(now))
 		}
 	case stopping:
 		if d.stack.Device().Stopped() {
 			d.unflushed = d.stack.Device().Status(now).Unstable
 			d.phase, d.leaveBy = leaving, now+lastMoment
-			next = now
 		}
 	case leaving:
 		if s := d.stack.Server(); s == nil || s.Idle() || now >= d.leaveBy {
-			d.end(nil)
+			d.phase = over
+			d.loop.Stop()
 		}
 		next = min(next, d.leaveBy)
+	}
+	if d.phase != before {
+		return now // what the new phase asked of the engines is still to be done
 	}
 	return next
 }
@@ -91,7 +95,7 @@ func (d *daemon) stepStart(now time.Duration) time.Duration {
 	dev := d.stack.Device()
 	switch {
 	case dev.Fatal() != nil:
-		d.end(d.fatalError(now))
+		d.fail(now, d.fatalError(now))
 	case dev.Ready():
 		if d.serveBy == 0 {
 			d.serveBy = now + siblingTime
@@ -100,13 +104,12 @@ func (d *daemon) stepStart(now time.Duration) time.Duration {
 			return d.serveBy
 		}
 		if err := d.serve(); err != nil {
-			d.end(err)
-			return now
+			d.fail(now, err)
+			break
 		}
 		d.phase = serving
-		return now
 	case now >= d.startBy:
-		d.end(d.startError(now))
+		d.fail(now, d.startError(now))
 	}
 	return d.startBy
 }
@@ -186,7 +189,7 @@ func (d *daemon) record(now time.Duration) {
 }
 
 // stop begins the orderly end.
-func (d *daemon) stop(now time.Duration, why string) {
+func (d *daemon) stop(now, grace time.Duration, why string) {
 	if d.phase >= stopping {
 		return
 	}
@@ -198,16 +201,14 @@ func (d *daemon) stop(now time.Duration, why string) {
 	if s := d.stack.Server(); s != nil {
 		s.Shutdown(now)
 	}
-	d.stack.Device().Stop(now, stopGrace)
+	d.stack.Device().Stop(now, grace)
 	d.phase = stopping
 }
 
-// end makes the loop end after this round.
-func (d *daemon) end(err error) {
-	if d.phase != over {
-		d.phase, d.err = over, err
-		d.loop.Stop()
-	}
+// fail is the end because of an error. What there is of sessions is logged out.
+func (d *daemon) fail(now time.Duration, err error) {
+	d.err = err
+	d.stop(now, failGrace, err.Error())
 }
 
 // The methods below are called from other goroutines.
@@ -230,7 +231,7 @@ func (d *daemon) Status() (Status, error) {
 
 // Stop begins the orderly end.
 func (d *daemon) Stop(why string) {
-	d.loop.Post(func(now time.Duration) { d.stop(now, why) })
+	d.loop.Post(func(now time.Duration) { d.stop(now, stopGrace, why) })
 }
 
 // Down implements Controlled.
