@@ -135,42 +135,23 @@ func newDaemon(t *testing.T, flags ...string) *daemon {
 				return new(net.Dialer).DialContext(ctx, "unix", d.control)
 			}},
 	}
-	t.Cleanup(func() { d.tidy() })
 	return d
 }
 
-// tidy removes what a daemon leaves on a machine for the next of its name.
-func (d *daemon) tidy() {
-	os.Remove(d.stateFile())
-	locks, _ := filepath.Glob(filepath.Join(d.runtimeFolder(), "*.lock"))
-	for _, l := range locks {
-		if text, err := os.ReadFile(l); err == nil && strings.Contains(string(text), `"`+d.name+`"`) {
-			os.Remove(l)
-		}
-	}
-}
-
 // stateFile is where the daemon writes down its sessions.
-func (d *daemon) stateFile() string {
-	if os.Geteuid() == 0 {
-		return "/var/lib/braid/" + d.name + ".json"
-	}
-	return filepath.Join(d.folder, "state", "braid", d.name+".json")
-}
+func (d *daemon) stateFile() string { return filepath.Join(d.folder, d.name+".json") }
 
-func (d *daemon) runtimeFolder() string {
-	if os.Geteuid() == 0 {
-		return "/run/braid"
-	}
-	return filepath.Join(d.folder, "braid")
+// inFolder gives a command of braid's a folder of its own for state, sockets and
+// locks.
+func inFolder(folder string) []string {
+	return append(os.Environ(), "STATE_DIRECTORY="+folder, "RUNTIME_DIRECTORY="+folder)
 }
 
 // launch starts the daemon and waits for nothing.
 func (d *daemon) launch(t *testing.T, urls ...string) {
 	t.Helper()
 	cmd := command(t, braidBinary, append(append([]string{"up"}, urls...), d.args...)...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+filepath.Join(d.folder, "state"),
-		"XDG_RUNTIME_DIR="+d.folder)
+	cmd.Env = inFolder(d.folder)
 	d.child = start(t, d.name, cmd, false)
 }
 
@@ -264,10 +245,25 @@ func (d *daemon) stop() {
 // braid runs another subcommand to its end and gives its exit code and output.
 func braid(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	folder := tempDir(t)
+	return braidIn(t, tempDir(t), args...)
+}
+
+// braidIn does that with the state and sockets of a folder.
+func braidIn(t *testing.T, folder string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	cmd := command(t, braidBinary, args...)
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+folder, "XDG_RUNTIME_DIR="+folder)
+	cmd.Env = inFolder(folder)
 	c := start(t, "braid "+args[0], cmd, false)
 	code = c.code(patience)
 	return code, c.stdout.text(), strings.TrimPrefix(c.all.text(), c.stdout.text())
+}
+
+// must runs another subcommand, which must succeed, and gives its output.
+func (d *daemon) must(args ...string) string {
+	d.t.Helper()
+	code, out, said := braidIn(d.t, d.folder, args...)
+	if code != 0 || said != "" {
+		d.t.Errorf("braid %s: exit code %d, %s", strings.Join(args, " "), code, said)
+	}
+	return out
 }

@@ -159,6 +159,19 @@ func (g *tgtd) try(args ...string) error {
 	return nil
 }
 
+// nexuses counts the sessions that the target knows.
+func (g *tgtd) nexuses() int {
+	g.t.Helper()
+	cmd := exec.Command(tool(g.t, "tgtadm"), "-C", "0", "--lld", "iscsi", "--op", "show", "--mode",
+		"target")
+	cmd.Env, cmd.WaitDelay = g.environment(), time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return strings.Count(string(out), "I_T nexus: ")
+}
+
 func (g *tgtd) adm(args ...string) {
 	g.t.Helper()
 	if err := g.try(args...); err != nil {
