@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -28,12 +29,29 @@ func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
 	if via != slot {
 		// It only fences: one connection is enough.
 		cfg.Portals = k.cfg.Sessions[via].Portals[:1]
+	} else if former := k.current[slot]; former != nil {
+		cfg.Portals = leaders(cfg.Portals, former.Err())
 	}
 	s := iscsi.New(now, cfg)
 	k.current[slot] = s
 	k.sessions = append(k.sessions, session{Session: s})
 	k.again = true
 	return s
+}
+
+// leaders gives the portals in the order in which they should lead a session that comes
+// after one that ended with err: a portal that just failed is the last, because finding
+// out that it is still silent takes a whole login's time.
+func leaders(portals []string, err error) []string {
+	var failed *iscsi.ConnError
+	if !errors.As(err, &failed) {
+		return portals
+	}
+	i := slices.Index(portals, failed.Address)
+	if i < 0 {
+		return portals
+	}
+	return append(slices.Delete(slices.Clone(portals), i, i+1), portals[i])
 }
 
 // progressOfTCP tells connections that wait for a sign of life what the peer's TCP has
