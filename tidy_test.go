@@ -37,11 +37,15 @@ var imports = map[string][]string{
 	"nbd":          {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
 	"nbd/nbdnl": {"std", "golang.org/x/sys/unix", "github.com/pmorjan/kmod",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl"},
-	"internal/loop":  {"std", "golang.org/x/sys/unix"},
-	"internal/stack": {"*"},
-	"internal/sim":   {"*"},
-	"cmd/braid":      {"*"},
-	"cmd/braid/e2e":  {"*"},
+	"internal/loop":                    {"std", "golang.org/x/sys/unix"},
+	"internal/fscheck":                 {"std", "golang.org/x/sys/unix"},
+	"internal/fscheck/cmd/fscheck":     {"std", "braid/internal/fscheck"},
+	"internal/logwrites":               {"std", "golang.org/x/sys/unix"},
+	"internal/logwrites/cmd/logwrites": {"std", "braid/internal/logwrites"},
+	"internal/stack":                   {"*"},
+	"internal/sim":                     {"*"},
+	"cmd/braid":                        {"*"},
+	"cmd/braid/e2e":                    {"*"},
 }
 
 // engines start no goroutine, take no lock, read no clock and do no I/O.
