@@ -45,6 +45,11 @@ func judge(err error) verdict {
 	case scsi.CheckCondition:
 		v.action, v.errno = judgeSense(s.Sense)
 		v.notice = s.Sense.Attention()
+		if s.Sense.Deferred {
+			// An earlier command, which had ended with GOOD, did not get to the medium,
+			// and nobody knows which. This one was not executed.
+			v.action, v.notice = again, scsi.CacheLoss
+		}
 	case scsi.ReservationConflict:
 		v.action, v.errno, v.notice = refuse, EIO, scsi.ReservationsChanged
 	default:

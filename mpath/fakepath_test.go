@@ -1,0 +1,196 @@
+package mpath
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+var errCut = errors.New("connection cut")
+
+// A fakePath executes commands on a fakeLUN when it is run, in order, unless the test has
+// other plans.
+type fakePath struct {
+	rig   *rig
+	slot  int
+	via   int
+	lun   *fakeLUN
+	nexus scsi.Nexus
+	up    bool
+	err   error
+	out   bool // it was asked to log out
+
+	queue  []*scsi.Command // not executed
+	done   []*scsi.Command
+	ghosts []*ghost // commands of a lost nexus that may yet be executed
+
+	hold   func(c *scsi.Command, cdb scsi.CDB) bool  // commands that stay where they are
+	answer func(c *scsi.Command, cdb scsi.CDB) error // a refusal, nil to execute
+	unsent bool                                      // what is handed back had not been sent
+
+	sent     int
+	last     time.Duration
+	probes   int
+	silent   time.Duration // since when a sign of life is missing; below 0 if none is
+	received []scsi.CDB    // of I/O: reads, writes and SYNCs that were executed
+}
+
+type ghost struct {
+	cdb  scsi.CDB
+	data []byte
+}
+
+func (p *fakePath) Submit(now time.Duration, c *scsi.Command) {
+	p.sent++
+	if p.err != nil {
+		c.Err = &scsi.NexusLostError{Cause: p.err}
+		p.done = append(p.done, c)
+		return
+	}
+	p.last = now
+	p.queue = append(p.queue, c)
+}
+
+func (p *fakePath) Completed() *scsi.Command {
+	if len(p.done) == 0 {
+		return nil
+	}
+	c := p.done[0]
+	p.done = p.done[1:]
+	return c
+}
+
+func (p *fakePath) Up() bool                      { return p.up && p.err == nil }
+func (p *fakePath) Err() error                    { return p.err }
+func (p *fakePath) Nexus() scsi.Nexus             { return p.nexus }
+func (p *fakePath) LastSent() time.Duration       { return p.last }
+func (p *fakePath) Probe(time.Duration)           { p.probes++ }
+func (p *fakePath) Silent() (time.Duration, bool) { return p.silent, p.silent >= 0 }
+func (p *fakePath) Tick(time.Duration)            {}
+func (p *fakePath) Deadline() time.Duration       { return time.Duration(math.MaxInt64) }
+func (p *fakePath) Logout(time.Duration)          { p.out = true }
+func (p *fakePath) Kill(_ time.Duration, e error) { p.kill(e) }
+
+// kill ends the session: what is in the queue comes back, and may be executed later.
+func (p *fakePath) kill(err error) {
+	if p.err != nil {
+		return
+	}
+	p.err = err
+	for _, c := range p.queue {
+		cdb, _ := scsi.ParseCDB(c.CDB)
+		if !p.unsent {
+			p.ghosts = append(p.ghosts, &ghost{cdb, append([]byte(nil), c.Data...)})
+		}
+		c.Err = &scsi.NexusLostError{Sent: !p.unsent, Cause: err}
+		p.done = append(p.done, c)
+	}
+	p.queue = nil
+}
+
+// haunt executes what a lost session had been sent.
+func (p *fakePath) haunt() {
+	for _, g := range p.ghosts {
+		if g.cdb.Op == scsi.OpWrite16 {
+			p.lun.write(g.cdb, g.data)
+		}
+	}
+	p.ghosts = nil
+}
+
+// run executes what is in the queue and not held.
+func (p *fakePath) run() bool {
+	if p.err != nil {
+		return false
+	}
+	moved := false
+	rest := p.queue[:0]
+	for _, c := range p.queue {
+		cdb, err := scsi.ParseCDB(c.CDB)
+		if err != nil {
+			p.rig.t.Fatalf("CDB % x: %v", c.CDB, err)
+		}
+		if p.hold != nil && p.hold(c, cdb) {
+			rest = append(rest, c)
+			continue
+		}
+		moved = true
+		c.Err, c.Transferred = p.execute(c, cdb), 0
+		if c.Err == nil {
+			c.Transferred = len(c.Data)
+			if c.Dir == scsi.Read && cdb.Op != scsi.OpRead16 && cdb.Op != scsi.OpRead10 {
+				c.Transferred = p.lun.transferred
+			}
+		}
+		p.done = append(p.done, c)
+	}
+	p.queue = rest
+	if p.out && len(p.queue) == 0 && len(p.done) == 0 {
+		p.err = scsi.ErrLoggedOut
+		return true
+	}
+	return moved
+}
+
+func (p *fakePath) execute(c *scsi.Command, cdb scsi.CDB) error {
+	if p.answer != nil {
+		if err := p.answer(c, cdb); err != nil {
+			return err
+		}
+	}
+	switch cdb.Op {
+	case scsi.OpRead16, scsi.OpRead10, scsi.OpWrite16, scsi.OpWrite10, scsi.OpUnmap,
+		scsi.OpWriteSame16, scsi.OpSynchronizeCache16, scsi.OpSynchronizeCache10:
+		if cdb.LBA != farLBA {
+			p.received = append(p.received, cdb)
+		}
+	}
+	return p.lun.execute(c, cdb)
+}
+
+// count is how many commands with an operation code were executed.
+func (p *fakePath) count(op uint8) int {
+	n := 0
+	for _, c := range p.received {
+		if c.Op == op {
+			n++
+		}
+	}
+	return n
+}
+
+func check(key scsi.Key, asc, ascq uint8) error {
+	return &scsi.StatusError{Status: scsi.CheckCondition, Sense: scsi.Sense{Key: key, ASC: asc, ASCQ: ascq}}
+}
+
+func status(s scsi.Status) error { return &scsi.StatusError{Status: s} }
+
+// once refuses the first command with an operation code.
+func once(op uint8, err error) func(*scsi.Command, scsi.CDB) error {
+	return times(1, op, err)
+}
+
+// times refuses the first n commands with an operation code.
+func times(n int, op uint8, err error) func(*scsi.Command, scsi.CDB) error {
+	return func(_ *scsi.Command, cdb scsi.CDB) error {
+		if cdb.Op == op && n > 0 && cdb.LBA != farLBA {
+			n--
+			return err
+		}
+		return nil
+	}
+}
+
+// holding keeps commands with one of some operation codes.
+func holding(codes ...uint8) func(*scsi.Command, scsi.CDB) bool {
+	return func(_ *scsi.Command, cdb scsi.CDB) bool {
+		for _, c := range codes {
+			if cdb.Op == c {
+				return true
+			}
+		}
+		return false
+	}
+}
