@@ -162,10 +162,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 // owes reports, once to each client that was there, that acknowledged data of which no
 // copy was kept may have been lost.
 func (d *Device) owes(client uint64) bool {
-	if n := d.ledger.Losses(); n != d.losses {
-		d.losses, d.lossMark = n, d.youngest
-		clear(d.told)
-	}
+	d.markLoss()
 	if d.losses == 0 || client > d.lossMark || d.told[client] == d.losses {
 		return false
 	}
@@ -177,3 +174,18 @@ func (d *Device) owes(client uint64) bool {
 }
 
 const maxTold = 1024
+
+// markLoss notes who was there when data was lost.
+func (d *Device) markLoss() {
+	if n := d.ledger.Losses(); n != d.losses {
+		d.losses, d.lossMark = n, d.youngest
+		clear(d.told)
+	}
+}
+
+// Arrived takes note of a client before its first request: from now on a loss of data is
+// told to it too.
+func (d *Device) Arrived(client uint64) {
+	d.markLoss()
+	d.youngest = max(d.youngest, client)
+}

@@ -36,6 +36,7 @@ func (k *Stack) Accept(now time.Duration, sock loop.Socket) loop.Stream {
 	if conn == nil {
 		return nil
 	}
+	k.dev.Arrived(conn.ID())
 	c := &client{conn, k, sock}
 	k.clients = append(k.clients, c)
 	return c
