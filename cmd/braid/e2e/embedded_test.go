@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -109,6 +111,94 @@ func TestFlushCoversOtherClients(t *testing.T) {
 			d.stop()
 		})
 	}
+}
+
+// Without copies a loss of the cache is told once to each client that was there, by
+// its next flush, and never hidden.
+func TestLossWithoutCopies(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 2, "--write-cache", "nexus")
+	d := up(t, e.urls(), "--retain", "0", "--path-selector", "round-robin")
+	a, b := dialRaw(t, d.socket), dialRaw(t, d.socket)
+	a.write(0, 1<<20, 1)
+	if errno := a.flush(); errno != 0 {
+		t.Errorf("flush: %v", errno)
+	}
+	for i := range 4 {
+		a.write(uint64(i)<<16, 64<<10, 2)
+	}
+	e.fault("restart lose-cache")
+	for i, client := range []*rawClient{a, b} {
+		for _, want := range []syscall.Errno{syscall.EIO, 0, 0} {
+			if errno := client.flush(); errno != want {
+				t.Errorf("client %d: flush after a loss: %v, not %v", i, errno, want)
+			}
+		}
+	}
+	a.holds(0, 1<<20, 1) // what had been flushed
+	late := dialRaw(t, d.socket)
+	late.write(0, 64<<10, 3)
+	if errno := late.flush(); errno != 0 {
+		t.Errorf("flush of a client that came after the loss: %v", errno)
+	}
+	d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+	d.stop()
+}
+
+// The errors that a client gets are those that say what is wrong.
+func TestErrors(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 1)
+	d := up(t, e.urls())
+	c := dialRaw(t, d.socket)
+	if c.size != lunBytes {
+		t.Errorf("size %d", c.size)
+	}
+	block := make([]byte, 512)
+	for _, test := range []struct {
+		name           string
+		command, flags int
+		offset         uint64
+		data           []byte
+		want           []syscall.Errno
+	}{
+		{"write at the end", nbdWrite, 0, lunBytes - 512, block, []syscall.Errno{0}},
+		{"write beyond the end", nbdWrite, 0, lunBytes, block,
+			[]syscall.Errno{syscall.EINVAL, syscall.ENOSPC}},
+		{"write over the end", nbdWrite, 0, lunBytes - 256, block,
+			[]syscall.Errno{syscall.EINVAL, syscall.ENOSPC}},
+		{"read beyond the end", nbdRead, 0, 1 << 62, block, []syscall.Errno{syscall.EINVAL}},
+		{"half a block", nbdWrite, 0, 256, block[:256], []syscall.Errno{syscall.EINVAL}},
+		{"unknown command", 99, 0, 0, nil, []syscall.Errno{syscall.EINVAL}},
+		{"FUA", nbdWrite, nbdFUA, 0, block, []syscall.Errno{0}},
+	} {
+		payload := test.data
+		if test.command == nbdRead {
+			payload = nil
+		}
+		_, errno := c.do(test.command, test.flags, test.offset, len(test.data), payload)
+		if !slices.Contains(test.want, errno) {
+			t.Errorf("%s: %v", test.name, errno)
+		}
+	}
+	d.stop()
+
+	locked := startEmbedded(t, 1, "--read-only")
+	d = up(t, locked.urls())
+	if info := nbdinfo(t, d.uri()); !info.ReadOnly {
+		t.Errorf("a LUN that is write protected: %+v", info)
+	}
+	c = dialRaw(t, d.socket)
+	if _, errno := c.do(nbdWrite, 0, 0, 512, block); errno != syscall.EPERM {
+		t.Errorf("write to a LUN that is write protected: %v", errno)
+	}
+	if _, errno := c.do(nbdTrim, 0, 0, 512, nil); errno != syscall.EPERM {
+		t.Errorf("trim of a LUN that is write protected: %v", errno)
+	}
+	if errno := c.flush(); errno != 0 {
+		t.Errorf("flush of a LUN that is write protected: %v", errno)
+	}
+	d.stop()
 }
 
 // What was written and not flushed survives a restart of the target without its

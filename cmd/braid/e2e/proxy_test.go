@@ -21,7 +21,6 @@ type proxy struct {
 	listener net.Listener // nil while connections are refused
 	held     bool         // nothing is passed on, not even an end
 	links    map[*link]bool
-	accepted int
 }
 
 // A link is one connection and its other half.
@@ -101,13 +100,6 @@ func (p *proxy) resume() {
 	p.cond.Broadcast()
 }
 
-// count gives how many connections were taken so far.
-func (p *proxy) count() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.accepted
-}
-
 func (p *proxy) serve(l net.Listener) {
 	for {
 		down, err := l.Accept()
@@ -132,7 +124,6 @@ func (p *proxy) connect(l net.Listener, down *net.TCPConn) {
 		k.reset()
 		return
 	}
-	p.accepted++
 	p.links[k] = true
 	p.mu.Unlock()
 	var both sync.WaitGroup
