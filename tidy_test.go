@@ -44,6 +44,7 @@ var imports = map[string][]string{
 	"internal/logwrites/cmd/logwrites": {"std", "braid/internal/logwrites"},
 	"internal/stack":                   {"*"},
 	"internal/sim":                     {"*"},
+	"internal/vmtest":                  {"*"},
 	"cmd/braid":                        {"*"},
 	"cmd/braid/e2e":                    {"*"},
 }

@@ -283,7 +283,7 @@ func TestGuestKill(t *testing.T) {
 	command(t, "mount", "/dev/nbd0", mount)
 	load := exec.Command("fio", "--name=load", "--directory="+mount, "--size=48m", "--rw=randrw",
 		"--bsrange=4k-512k", "--ioengine=libaio", "--iodepth=16", "--direct=1", "--fsync=32",
-		"--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=40")
+		"--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=28")
 	out := new(bytes.Buffer)
 	load.Stdout, load.Stderr = out, out
 	if err := load.Start(); err != nil {

@@ -24,19 +24,19 @@ func Load() error {
 	if err == nil || errors.Is(err, unix.EEXIST) {
 		return nil
 	}
-	// A kernel that cannot unpack its modules itself leaves that to this tool.
-	if tool, missing := exec.LookPath("modprobe"); missing == nil && os.Geteuid() == 0 {
-		out, failed := exec.Command(tool, "nbd").CombinedOutput()
-		if failed == nil {
-			return nil
-		}
-		err = fmt.Errorf("%w; modprobe: %s", err, strings.TrimSpace(string(out)))
-	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w, and there is no module of it for this kernel: %w", ErrNoDriver, err)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: to load it needs root (modprobe nbd): %w", ErrNoDriver, err)
+	}
+	// A kernel that cannot unpack its modules itself leaves that to this tool.
+	if tool, missing := exec.LookPath("modprobe"); missing == nil {
+		out, failed := exec.Command(tool, "nbd").CombinedOutput()
+		if failed == nil {
+			return nil
+		}
+		err = fmt.Errorf("%w; modprobe: %s", err, strings.TrimSpace(string(out)))
 	}
 	return fmt.Errorf("%w: %w", ErrNoDriver, err)
 }
