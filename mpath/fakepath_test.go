@@ -162,7 +162,8 @@ func (p *fakePath) count(op uint8) int {
 }
 
 func check(key scsi.Key, asc, ascq uint8) error {
-	return &scsi.StatusError{Status: scsi.CheckCondition, Sense: scsi.Sense{Key: key, ASC: asc, ASCQ: ascq}}
+	sense := scsi.Sense{Key: key, ASC: asc, ASCQ: ascq}
+	return &scsi.StatusError{Status: scsi.CheckCondition, Sense: sense}
 }
 
 func status(s scsi.Status) error { return &scsi.StatusError{Status: s} }

@@ -2,6 +2,7 @@ package mpath
 
 import (
 	"fmt"
+	"math"
 
 	"braid/iscsi/scsi"
 )
@@ -60,6 +61,10 @@ func (l *LUN) setCapacity(c scsi.Capacity) error {
 		return &RefusedError{Reason: fmt.Sprintf(
 			"the LUN has %d blocks of %d bytes: braid serves blocks of 512 to 65536 bytes",
 			c.Blocks, c.BlockSize)}
+	}
+	if c.Blocks > math.MaxInt64/uint64(c.BlockSize) {
+		return &RefusedError{Reason: fmt.Sprintf("the LUN claims %d blocks of %d bytes, which is "+
+			"more than a block device can have", c.Blocks, c.BlockSize)}
 	}
 	l.Blocks, l.BlockSize = c.Blocks, c.BlockSize
 	l.PhysicalBlock = c.BlockSize << min(c.PhysicalExponent, 7)

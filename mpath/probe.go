@@ -68,6 +68,10 @@ var probeSteps = []probeStep{
 		if err != nil {
 			return err
 		}
+		if c.More {
+			return &RefusedError{Reason: "the LUN is too large for READ CAPACITY(10), and READ " +
+				"CAPACITY(16) did not tell its size"}
+		}
 		p.lun.short = true
 		return p.lun.setCapacity(c)
 	}, false},
