@@ -72,6 +72,7 @@ func TestRefusedByTarget(t *testing.T) {
 	t.Run("second daemon on the LUN", func(t *testing.T) {
 		first := up(t, g.urls())
 		second := newDaemon(t)
+		second.folder = first.folder // of one user's locks
 		for i, a := range second.args {
 			if a == "--initiator-name" {
 				second.args[i+1] = "iqn.2026-01.net.example:" + first.name

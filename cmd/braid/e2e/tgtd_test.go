@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -40,6 +41,9 @@ func addresses(t *testing.T, n int) []string {
 }
 
 func freeAddresses(network string, n int) []string {
+	// A child that is forked while one of these listens would keep it for a moment.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var list []string
 	for i := range n {
 		address := fmt.Sprintf("%s.%d:%d", network, i+1, port)
