@@ -88,7 +88,7 @@ func (d *Device) fenceSibling(s *slot) int {
 // reinstated looks whether a new session in the slot has ended the lost one's tasks.
 func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 	f := &s.fence
-	if !f.needed {
+	if !f.needed || d.cfg.Fence == FenceWait {
 		return
 	}
 	if int(n.TPGT) != f.tpgt {
@@ -96,10 +96,11 @@ func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 			"path", s.name, "tpgt", n.TPGT, "lost", f.tpgt)
 		return
 	}
-	f.settleBy = d.now
+	settled := d.now
 	if !d.waitsForTasks() {
-		f.settleBy += d.cfg.FenceSettle
+		settled += d.cfg.FenceSettle
 	}
+	f.settleBy = min(f.settleBy, settled) // the first of several logins has done it
 }
 
 // waitsForTasks reports whether the target is known to answer a reinstating login only
