@@ -28,6 +28,7 @@ type Config struct {
 	Retain     uint64
 	Memory     int64 // bytes of the buffer pool
 	Incoherent bool
+	NoPath     time.Duration
 
 	Volatility target.Volatility
 	WriteCache bool
@@ -51,21 +52,53 @@ type Config struct {
 	Ghosts   bool
 	Reorder  time.Duration // commands wait up to so long at the target
 	Latency  time.Duration
+	Pace     pace
 	Patience time.Duration // at the end, for everything to be answered
 }
+
+// A pace is how long things take: the product's own times, and those of the faults that
+// must stay in proportion. A lost nexus executes nothing later than the margin of a fence
+// that waits, else no such fence could hold.
+type pace struct {
+	name               string
+	retryMin, retryMax time.Duration
+	nop, login         time.Duration
+	settle, margin     time.Duration
+	late               time.Duration // ghosts are executed so much later at the most
+	freeze             time.Duration // a process stops so long at the most
+	span               time.Duration // other faults last so long at the most
+	slow               time.Duration // a slow wire's jitter
+}
+
+// The daemon's default times, and shorter ones, with which more happens in a run.
+var (
+	dailyPace = pace{
+		name: "daily", retryMin: 500 * time.Millisecond, retryMax: 30 * time.Second,
+		nop: 5 * time.Second, login: 15 * time.Second,
+		settle: time.Second, margin: 5 * time.Second, late: 2500 * time.Millisecond,
+		freeze: time.Second, span: 20 * time.Second, slow: 100 * time.Millisecond,
+	}
+	quickPace = pace{
+		name: "quick", retryMin: 5 * time.Millisecond, retryMax: 100 * time.Millisecond,
+		nop: 150 * time.Millisecond, login: 500 * time.Millisecond,
+		settle: 100 * time.Millisecond, margin: time.Second, late: 400 * time.Millisecond,
+		freeze: 100 * time.Millisecond, span: 600 * time.Millisecond, slow: 20 * time.Millisecond,
+	}
+)
 
 func (c Config) String() string {
 	modes := [...]string{"drain", "hold", "epoch"}
 	return fmt.Sprintf("seed %d: %d sessions of %d connections, %d portals (one group %v), "+
-		"%s, selector %d, fence %d, retain %d, memory %d, per nexus %v, wce %v, fua %v, thin %v, "+
+		"%s, selector %d, fence %d, no path %v, retain %d, memory %d, per nexus %v, wce %v, fua %v, thin %v, "+
 		"digests %v, immediate %v, initial R2T %v, bursts %d/%d/%d, t2w %d t2r %d, depth %d, record %v, "+
 		"blocks %d x %d (hot %d), %d clients x %d, %d requests in %v, faults every %v (mix %#x), "+
-		"ghosts %v, reorder %v, latency %v",
-		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence,
+		"ghosts %v, reorder %v, latency %v, pace %s",
+		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence, c.NoPath,
 		c.Retain, c.Memory, c.Volatility == target.PerNexus, c.WriteCache, c.FUA, c.Thin,
 		c.Digests, c.Immediate, c.InitialR2T, c.Burst, c.FirstBurst, c.Segment, c.Time2Wait,
 		c.Time2Retain, c.Depth, c.Record, c.Blocks, c.BlockSize, c.Hot, c.Clients, c.Slots, c.Ops,
-		c.Length, c.Faults, c.Mix, c.Ghosts, c.Reorder, c.Latency)
+		c.Length, c.Faults, c.Mix, c.Ghosts, c.Reorder, c.Latency,
+		c.Pace.name)
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -85,28 +118,26 @@ func newConfig(seed uint64) Config {
 		Fence:      pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait),
 		Retain:     pick[uint64](r, 16<<10, 64<<10, 256<<10, 1<<20, 8<<20, 8<<20),
 		Incoherent: r.IntN(8) == 0,
+		NoPath:     mpath.Forever,
 		Volatility: pick(r, target.PerLUN, target.PerNexus),
 		WriteCache: r.IntN(6) > 0,
 		FUA:        r.IntN(2) == 0,
 		Thin:       r.IntN(2) == 0,
 		Attention: pick(r, target.AttentionReset, target.AttentionReset, target.AttentionPowerOn,
 			target.AttentionNone),
-		Digests:     r.IntN(3) == 0,
-		Immediate:   r.IntN(3) > 0,
-		InitialR2T:  r.IntN(2) == 0,
-		Burst:       pick(r, 16<<10, 64<<10, 1<<20),
-		Segment:     pick(r, 4<<10, 16<<10, 256<<10),
-		Time2Wait:   pick(r, 0, 0, 0, 1),
-		Time2Retain: pick(r, 0, 0, 1),
-		Depth:       pick(r, 4, 16, 128),
-		Record:      r.IntN(4) == 0,
-		Clients:     1 + r.IntN(3),
-		Slots:       pick(r, 1, 4, 8, 16),
-		Ops:         200 + r.IntN(800),
-		Length:      pick(r, 2*time.Second, 10*time.Second, 30*time.Second),
-		Ghosts:      r.IntN(3) > 0,
-		Latency:     pick(r, 20*time.Microsecond, 200*time.Microsecond, 5*time.Millisecond),
-		Patience:    5 * time.Minute,
+		Digests:    r.IntN(3) == 0,
+		Immediate:  r.IntN(3) > 0,
+		InitialR2T: r.IntN(2) == 0,
+		Burst:      pick(r, 16<<10, 64<<10, 1<<20),
+		Segment:    pick(r, 4<<10, 16<<10, 256<<10),
+		Depth:      pick(r, 4, 16, 128),
+		Record:     r.IntN(4) == 0,
+		Clients:    1 + r.IntN(3),
+		Slots:      pick(r, 1, 4, 8, 16),
+		Ops:        200 + r.IntN(800),
+		Ghosts:     r.IntN(3) > 0,
+		Latency:    pick(r, 20*time.Microsecond, 200*time.Microsecond, 5*time.Millisecond),
+		Patience:   5 * time.Minute,
 	}
 	c.FirstBurst = min(c.Burst, pick(r, 4<<10, 64<<10, 256<<10))
 	c.Blocks = 1536 << 10 / uint64(c.BlockSize)
@@ -115,12 +146,20 @@ func newConfig(seed uint64) Config {
 		c.OneGroup = true
 	}
 	c.Memory = int64(c.Retain) + pick[int64](r, 1536<<10, 4<<20, 64<<20)
+	if r.IntN(8) == 0 {
+		c.NoPath = pick(r, 0, 3*time.Second)
+	}
+	if c.Pace = quickPace; r.IntN(4) == 0 {
+		c.Pace = dailyPace
+		c.Time2Wait, c.Time2Retain = pick(r, 0, 1), pick(r, 0, 1)
+	}
+	c.Length = c.Pace.span * time.Duration(pick(r, 2, 4, 8))
 	if r.IntN(12) > 0 {
-		c.Faults = pick(r, 200*time.Millisecond, time.Second, 3*time.Second)
+		c.Faults = c.Length / time.Duration(pick(r, 4, 12, 40))
 		c.Mix = r.Uint32() | r.Uint32()
 	}
 	if c.Ghosts || r.IntN(3) == 0 {
-		c.Reorder = pick(r, 2*time.Millisecond, 20*time.Millisecond, 300*time.Millisecond)
+		c.Reorder = c.Pace.late / time.Duration(pick(r, 10, 50, 400))
 	}
 	return c
 }

@@ -6,7 +6,7 @@
 // may happen in more than one way (when a packet arrives, how many bytes a read returns,
 // which fault comes next) is drawn from the seed, so that a run can be repeated exactly:
 //
-//	go test ./internal/sim -run TestSeeds -sim.seed=4711 -sim.verbose
+//	go test ./internal/sim -run TestSim -sim.seed=4711 -sim.verbose
 //
 // # The parts
 //

@@ -4,7 +4,9 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"braid/iscsi/scsi"
 	"braid/iscsi/target"
+	"braid/mpath"
 )
 
 // Faults, as bits of Config.Mix.
@@ -21,12 +23,16 @@ const (
 	faultFreezeBraid
 	faultSlow
 	faultDropClient
+	faultBusy
+	faultAbort
+	faultReadError
 	faultCount
 )
 
 var faultNames = [...]string{
 	"cut connection", "cut portal", "dark", "restart losing", "restart keeping", "restart silent",
 	"lose cache", "refuse logins", "freeze target", "freeze braid", "slow", "drop client",
+	"busy", "aborted command", "read error",
 }
 
 // faults makes things go wrong.
@@ -35,6 +41,8 @@ type faults struct {
 	rng    *rand.Rand
 	over   bool
 	counts [faultCount]int
+
+	readErrors int // read errors that were ordered and not yet seen by a client
 }
 
 func newFaults(w *world, rng *rand.Rand) *faults { return &faults{w: w, rng: rng} }
@@ -61,7 +69,7 @@ func (f *faults) plan() {
 
 // span draws how long something lasts: mostly short, at times longer than every timeout.
 func (f *faults) span() time.Duration {
-	most := pick(f.rng, 50*time.Millisecond, time.Second, 6*time.Second, 20*time.Second)
+	most := f.w.cfg.Pace.span / time.Duration(pick(f.rng, 1, 4, 20, 100))
 	return time.Duration(f.rng.Int64N(int64(most)))
 }
 
@@ -92,11 +100,13 @@ func (f *faults) strike() {
 	case faultRefuseLogins:
 		w.target.t.RefuseLogins(1+f.rng.IntN(6), f.rng.IntN(2) == 0)
 	case faultFreezeTarget:
-		w.target.freeze(min(f.span(), 3*time.Second))
+		w.target.freeze(min(f.span(), w.cfg.Pace.freeze))
 	case faultFreezeBraid:
-		w.braid.freeze(min(f.span(), 3*time.Second))
+		w.braid.freeze(f.span())
 	case faultSlow:
 		f.slow(wire)
+	case faultBusy, faultAbort, faultReadError:
+		f.refuse(kind)
 	case faultDropClient:
 		w.people[f.rng.IntN(len(w.people))].drop(f.rng.IntN(2) == 0)
 	}
@@ -127,7 +137,7 @@ func (f *faults) darken(w *wire) {
 
 func (f *faults) slow(w *wire) {
 	before := w.jitter
-	w.jitter = time.Duration(1+f.rng.IntN(100)) * time.Millisecond
+	w.jitter = time.Duration(1 + f.rng.Int64N(int64(f.w.cfg.Pace.slow)))
 	w.a.after(f.span(), call(func() { w.jitter = before }))
 }
 
@@ -136,7 +146,7 @@ func (f *faults) restart(kind int) {
 	if kind == faultRestartKeeping || kind == faultRestartSilent && f.rng.IntN(3) == 0 {
 		r.Cache = target.CacheKept
 	}
-	r.Down = min(f.span(), 4*time.Second)
+	r.Down = f.span() / 4
 	silent := kind == faultRestartSilent
 	f.w.target.restart(r, silent)
 }
@@ -152,6 +162,41 @@ func (f *faults) loseCache() {
 	f.w.target.soon()
 }
 
+// refuse lets the next commands be refused. As few as this must never reach a client, but
+// for a medium error.
+func (f *faults) refuse(kind int) {
+	r := target.Refusal{Count: 1 + f.rng.IntN(8)}
+	r.Which = pick(f.rng, target.AnyCommand, target.ReadCommands, target.WriteCommands,
+		target.FlushCommands)
+	switch kind {
+	case faultBusy:
+		r.Status = pick(f.rng, scsi.Busy, scsi.TaskSetFull)
+	case faultAbort:
+		r.Status = pick(f.rng, scsi.TaskAborted, scsi.CheckCondition)
+		r.Sense = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05}
+	case faultReadError:
+		r.Which, r.Status = target.ReadCommands, scsi.CheckCondition
+		r.Sense = scsi.Sense{Key: scsi.MediumError, ASC: 0x11}
+		f.readErrors += r.Count
+	}
+	f.w.target.t.Refuse(r)
+}
+
+// excused reports whether a request may end with an error.
+func (f *faults) excused(r *request, errno uint32) bool {
+	const eio = 5
+	switch {
+	case errno != eio:
+		return false
+	case f.w.cfg.NoPath != mpath.Forever:
+		return true
+	case r.kind == opRead && f.readErrors > 0:
+		f.readErrors--
+		return true
+	}
+	return false
+}
+
 // heal ends all faults.
 func (f *faults) heal() {
 	f.over = true
@@ -164,5 +209,6 @@ func (f *faults) heal() {
 		w.target.t.Delay(i, 0, 0)
 	}
 	w.target.t.RefuseLogins(0, false)
+	w.target.t.Refuse(target.Refusal{})
 	w.target.soon()
 }

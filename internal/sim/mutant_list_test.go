@@ -21,12 +21,12 @@ var mutants = []mutant{
 	{
 		name: "acknowledge before the fence", file: "barrier/ledger.go", rank: 1, seek: 1000,
 		old: "	w.state = answered\n	if w.unknown == 0 {\n",
-		new: "	w.state = answered\n	if w.unknown == 0 || !w.Replay {\n",
+		new: "	w.state, w.unknown = answered, 0\n	if w.unknown == 0 {\n",
 	},
 	{
-		name: "older replay over newer", file: "barrier/keep.go", rank: 1, seek: 1000,
-		old: "		replaying = replaying || k.Replay\n",
-		new: "		if k.Replay {\n			return true\n		}\n",
+		name: "older replay over newer", file: "barrier/ledger.go", rank: 1, seek: 1000,
+		old: "	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
+		new: "	} else if !w.Stable && l.cut(w.Off, w.End) && l.round.active {\n",
 	},
 
 	{

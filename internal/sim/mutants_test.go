@@ -43,7 +43,8 @@ func TestMutants(t *testing.T) {
 }
 
 func (m *mutant) hunt(t *testing.T) {
-	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-run", "^TestSeeds$", "-v",
+	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-timeout=5m",
+		"-run", "^TestSim$", "-v",
 		".", "-sim.seeds", strconv.FormatUint(m.seek, 10), "-sim.first", strconv.FormatUint(*firstFlag, 10))
 	out, err := cmd.CombinedOutput()
 	text := string(out)

@@ -19,7 +19,7 @@ type Result struct {
 	Replays uint64
 	Ghosts  int
 
-	Reads, Writes, Flushes, Judged int
+	Reads, Writes, Flushes, Judged, Errors int
 }
 
 const (
@@ -45,7 +45,8 @@ func Run(cfg Config, history func(line string)) (res Result) {
 	res.Fault, res.Events, res.Lasted = w.audit.fault, r.events, w.agenda.now
 	res.Faults = w.faults.counts
 	res.Reads, res.Writes, res.Flushes = w.audit.reads, w.audit.writes, w.audit.flushes
-	res.Judged = w.audit.judged
+	res.Judged, res.Errors = w.audit.judged, w.audit.errors
+	res.Ghosts = w.target.ghosts
 	res.Digest = r.digest
 	res.Replays = w.stack.Device().Status(w.agenda.now).Counters.Replays
 	return res
@@ -104,6 +105,11 @@ func (r *runner) run() {
 func (r *runner) finish() {
 	w := r.w
 	a := &w.agenda
+	striped := func() bool { return w.stack.Device().Status(a.now).State == "striped" }
+	if !r.until(a.now+w.cfg.Patience, striped) {
+		r.stuck("there is no path %v after the last fault")
+		return
+	}
 	w.work.open++
 	w.people[0].send(&request{kind: opFlush})
 	if !r.until(a.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {

@@ -26,12 +26,12 @@ func report(t *testing.T, res Result) {
 	if again.Fault != res.Fault {
 		t.Errorf("the second run of the seed differs: %q", again.Fault)
 	}
-	t.Fatalf("%v\n... %s\n\nFOUND: %s\nreproduce: go test ./internal/sim -run TestSeeds -sim.seed=%d -sim.verbose",
+	t.Fatalf("%v\n... %s\n\nFOUND: %s\nreproduce: go test ./internal/sim -run TestSim -sim.seed=%d -sim.verbose",
 		res.Config, strings.Join(lines[max(0, len(lines)-tail):], "\n"), res.Fault, res.Config.Seed)
 }
 
-// TestSeeds runs worlds, one after the other, until time is up.
-func TestSeeds(t *testing.T) {
+// TestSim runs worlds, one after the other, until time is up.
+func TestSim(t *testing.T) {
 	if *seedFlag != 0 {
 		runOne(t, *seedFlag)
 		return
@@ -54,8 +54,9 @@ func TestSeeds(t *testing.T) {
 		add(&sum, res)
 	}
 	t.Logf("%d seeds in %v, %d events, %v simulated; %d reads, %d writes, %d flushes, "+
-		"%d blocks judged, %d replays", n, time.Since(start).Round(time.Millisecond), sum.Events,
-		sum.Lasted.Round(time.Second), sum.Reads, sum.Writes, sum.Flushes, sum.Judged, sum.Replays)
+		"%d errors excused, %d blocks judged, %d replays, %d ghosts", n, time.Since(start).Round(time.Millisecond), sum.Events,
+		sum.Lasted.Round(time.Second), sum.Reads, sum.Writes, sum.Flushes, sum.Errors, sum.Judged,
+		sum.Replays, sum.Ghosts)
 	for i, name := range faultNames {
 		t.Logf("%8d %s", sum.Faults[i], name)
 	}
@@ -68,7 +69,9 @@ func add(sum *Result, r Result) {
 	sum.Writes += r.Writes
 	sum.Flushes += r.Flushes
 	sum.Judged += r.Judged
+	sum.Errors += r.Errors
 	sum.Replays += r.Replays
+	sum.Ghosts += r.Ghosts
 	for i, n := range r.Faults {
 		sum.Faults[i] += n
 	}
@@ -87,4 +90,14 @@ func runOne(t *testing.T, seed uint64) {
 		report(t, res)
 	}
 	t.Logf("%v\n%d events, %v simulated", res.Config, res.Events, res.Lasted)
+}
+
+// TestRepeats runs some seeds twice: one seed is one run.
+func TestRepeats(t *testing.T) {
+	for seed := uint64(1); seed <= 12; seed++ {
+		a, b := Run(newConfig(seed), nil), Run(newConfig(seed), nil)
+		if a.Digest != b.Digest || a.Events != b.Events {
+			t.Fatalf("seed %d: two runs differ: %d and %d events", seed, a.Events, b.Events)
+		}
+	}
 }

@@ -21,6 +21,8 @@ type targetHost struct {
 	t     *target.Target
 	disk  *target.Volatile
 	socks map[*target.Conn]*sock
+
+	waiting, ghosts int // ghosts that wait for their time, and all there ever were
 }
 
 func portalAddress(i int) string { return fmt.Sprintf("192.0.2.%d:3260", i+1) }
@@ -64,7 +66,7 @@ func newTargetHost(w *world, rng *rand.Rand) (*targetHost, error) {
 		return nil, err
 	}
 	if c.Ghosts {
-		h.t.ExecuteLate(true, 10*time.Millisecond, 2500*time.Millisecond)
+		h.t.ExecuteLate(true, c.Pace.late/50, c.Pace.late)
 	}
 	for i := range c.Portals {
 		h.t.Delay(i, 0, c.Reorder)
@@ -85,6 +87,9 @@ func (h *targetHost) accept(portal int, s *sock) loop.Stream {
 // Step is what the target's process does in a round.
 func (h *targetHost) Step(now time.Duration) time.Duration {
 	h.t.Tick(now)
+	n := h.t.Ghosts()
+	h.ghosts += max(n-h.waiting, 0)
+	h.waiting = n
 	for _, c := range append([]*target.Conn(nil), h.t.Conns()...) {
 		s := h.socks[c]
 		switch c.Want() {

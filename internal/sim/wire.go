@@ -26,6 +26,7 @@ type wire struct {
 	accept func(s *sock) loop.Stream
 
 	base, jitter time.Duration
+	patience     time.Duration // with a dial
 	dark         [2]bool
 	cut          bool // dials are refused
 	sndCap       int
@@ -54,12 +55,10 @@ func (w *wire) latency() time.Duration {
 // synPauses is how long a kernel waits before it sends a SYN again.
 var synPauses = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
 
-const dialTimeout = 15 * time.Second
-
 // dial starts a connection for s.
 func (w *wire) dial(stream loop.Stream) *sock {
 	s := &sock{h: w.near, stream: stream, rxCap: w.rcvCap}
-	w.a.after(dialTimeout, call(func() { s.refuse(errTimeout) }))
+	w.a.after(w.patience, call(func() { s.refuse(errTimeout) }))
 	w.syn(s, 0)
 	return s
 }
@@ -139,7 +138,7 @@ func (w *wire) relight() {
 	lanes := append(append([]*lane(nil), w.held...), w.silent...)
 	w.held, w.silent = nil, nil
 	for _, l := range lanes {
-		w.a.after(time.Duration(w.rng.Int64N(int64(time.Second))), call(func() {
+		w.a.after(time.Duration(w.rng.Int64N(int64(w.patience/8))), call(func() {
 			l.lit()
 			if l.held {
 				w.held = append(w.held, l)

@@ -64,6 +64,7 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 	}
 	w.work = newWorkload(w, cfg.stream(5))
 	w.faults = newFaults(w, cfg.stream(6))
+	w.audit.excused = w.faults.excused
 	return w, nil
 }
 
@@ -72,7 +73,7 @@ func (w *world) cable() {
 	rng := w.cfg.stream(4)
 	for i := range w.cfg.Portals {
 		p := &wire{
-			a: &w.agenda, rng: rng, near: w.braid, far: w.target.host,
+			a: &w.agenda, rng: rng, near: w.braid, far: w.target.host, patience: w.cfg.Pace.login,
 			base: w.cfg.Latency, jitter: w.cfg.Latency,
 			sndCap: pick(rng, 16<<10, 256<<10), rcvCap: pick(rng, 8<<10, 256<<10),
 		}
@@ -80,7 +81,7 @@ func (w *world) cable() {
 		w.wires = append(w.wires, p)
 	}
 	w.nbdWire = &wire{
-		a: &w.agenda, rng: rng, near: w.clients, far: w.braid,
+		a: &w.agenda, rng: rng, near: w.clients, far: w.braid, patience: time.Minute,
 		base: 5 * time.Microsecond, jitter: 20 * time.Microsecond, sndCap: 208 << 10, rcvCap: 208 << 10,
 		accept: func(s *sock) loop.Stream { return w.stack.Accept(w.agenda.now, s) },
 	}
@@ -101,9 +102,10 @@ func (w *world) stackConfig() stack.Config {
 	rng := c.stream(7)
 	cfg := stack.Config{
 		Device: mpath.Config{
-			Selector: c.Selector, Barrier: c.Barrier, Fence: c.Fence, NoPath: mpath.Forever,
+			Selector: c.Selector, Barrier: c.Barrier, Fence: c.Fence, NoPath: c.NoPath,
 			Retain: c.Retain, Coherent: !c.Incoherent,
-			FenceSettle: time.Second, FenceMargin: 5 * time.Second, Pool: w.mem,
+			FenceSettle: c.Pace.settle, FenceMargin: c.Pace.margin, Pool: w.mem,
+			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
 		},
 		Record: c.Record, Export: "disk", MaxClients: 8, MaxInFlight: 0,
 		Network: w, Pool: w.mem, Rand: rng, CHAPRand: chapRand{c.stream(8)},
@@ -120,7 +122,8 @@ func (w *world) stackConfig() stack.Config {
 		}
 		s := iscsi.Config{
 			Offer: o, ISID: [6]byte{0x80, 1, 2, 3, 0, byte(i)}, LUN: scsi.EncodeLUN(0),
-			NopInterval: 5 * time.Second, NopTimeout: 5 * time.Second, LoginTimeout: 15 * time.Second,
+			NopInterval: c.Pace.nop, NopTimeout: c.Pace.nop, LoginTimeout: c.Pace.login,
+			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
 		}
 		for j := range c.Conns {
 			s.Portals = append(s.Portals, portalAddress((i+j)%c.Portals))
