@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // discover asks a portal, which must answer.
@@ -256,6 +257,18 @@ func checkAll(t *testing.T, d *daemon) {
 	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != 1 || list[0].Name != d.name {
 		t.Errorf("without a name: %v: %s", err, text)
 	}
+}
+
+// The demonstration ends well in under a minute.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	cmd := command(t, braidBinary, "demo")
+	cmd.Env = inFolder(tempDir(t))
+	c := start(t, "braid demo", cmd, false)
+	if code := c.code(time.Minute); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	contains(t, c.stdout.text(), "NOTHING WAS LOST", "0 wrong")
 }
 
 // A device from a file, with a flag laid over it.

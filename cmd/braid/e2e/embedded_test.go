@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,8 +26,10 @@ type embedded struct {
 func startEmbedded(t *testing.T, portals int, flags ...string) *embedded {
 	t.Helper()
 	e := &embedded{portals: addresses(t, portals)}
-	args := []string{"target", "--name", embeddedIQN, "--faults", "-", "--lun",
-		fmt.Sprintf("1=ram:%dMiB", lunBytes>>20)}
+	args := []string{"target", "--name", embeddedIQN, "--lun", fmt.Sprintf("1=ram:%dMiB", lunBytes>>20)}
+	if !slices.Contains(flags, "--faults") {
+		args = append(args, "--faults", "-")
+	}
 	for _, p := range e.portals {
 		args = append(args, "--portal", p)
 	}
@@ -243,20 +247,45 @@ func TestTargetLosesCache(t *testing.T) {
 	}
 }
 
-// A script of faults plays by itself.
+// A script of faults plays by itself, under load.
 func TestFaultScript(t *testing.T) {
 	t.Parallel()
-	e := startEmbedded(t, 2, "--write-cache", "nexus")
+	script := filepath.Join(tempDir(t), "faults")
+	text := `# a bad quarter of a minute
+at 1s delay portal 2 1ms..20ms for 6s
+at 2s execute-late 100ms..300ms
+at 2s cut portal 2 for 500ms
+at 4s stall portal 1 for 300ms
+at 6s full temporary 2
+at 6s cut portal 1 for 1s
+at 9s restart lose-some down 200ms
+`
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := startEmbedded(t, 2, "--write-cache", "nexus", "--faults", script)
 	d := up(t, e.urls(), quick...)
-	load := faultLoad(d).begin(t)
-	e.fault("delay portal 2 1ms..20ms for 8s")
-	d.moreWrites(200)
-	e.fault("execute-late 100ms..300ms")
-	e.fault("cut portal 2 for 500ms")
-	d.awaitStatus("the path lost", func(s *status) bool { return s.Paths[1].Failovers > 0 })
-	d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+	load := fioLoad{uri: d.uri(), size: "20m", fsync: 8, iops: 400}.begin(t)
+	s := d.awaitStatus("all the faults", func(s *status) bool {
+		return s.Paths[0].Failovers >= 1 && s.Paths[1].Failovers >= 2 && s.all("active")
+	})
+	if !load.running() {
+		t.Error("the load ended too early: nothing is proved")
+	}
 	finishFio(t, load)
+	if s = d.mustStatus(); s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
+		t.Errorf("%d flushes failed, %d writes are doubtful", s.Flushes.Failed, s.DoubtfulWrites)
+	}
 	d.stop()
+
+	if err := os.WriteFile(script, []byte("\nat 1s explode portal 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, said := braid(t, "target", "--faults", script)
+	if code != 2 {
+		t.Errorf("exit code %d for a bad script", code)
+	}
+	contains(t, oneLine(t, said), script, "line 2", "explode")
 }
 
 // A signal has what was written flushed: the target forgets its cache, and it is

@@ -135,6 +135,36 @@ func TestConnectionCut(t *testing.T) {
 	}
 }
 
+// Connections are reset again and again under load, now of one path and now of the
+// other. The portals stay.
+func TestResets(t *testing.T) {
+	for _, s := range []shape{shapes[0], shapes[2]} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			g := startTgtd(t, tgtConfig{portals: s.portals})
+			px := proxies(t, g.portals)
+			urls := sessionURLs(proxyAddresses(px), tgtIQN, 1)
+			if s.mcs {
+				urls = []string{fmt.Sprintf("iscsi://%s/%s/1", strings.Join(proxyAddresses(px), ","), tgtIQN)}
+			}
+			d := up(t, urls, quick...)
+			load := fioLoad{uri: d.uri(), size: "20m", fsync: 16, iops: 500}.begin(t)
+			for i := range 4 {
+				before := d.awaitStatus("all connections up", s.complete).failovers()
+				d.moreWrites(100)
+				px[i%2].reset()
+				d.awaitStatus("the session lost", func(st *status) bool { return st.failovers() > before })
+			}
+			if !load.running() {
+				t.Error("the load ended too early: nothing is proved")
+			}
+			finishFio(t, load)
+			d.awaitStatus("all connections up", s.complete)
+			d.stop()
+		})
+	}
+}
+
 // A write whose path is lost before the answer is doubtful until the lost session
 // is fenced, which takes its reinstatement through the other portal.
 func TestDoubtfulWrite(t *testing.T) {
