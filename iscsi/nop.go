@@ -152,3 +152,17 @@ func (c *Conn) endPing() {
 	c.s.tasks.put(c.ping.task)
 	c.ping = ping{}
 }
+
+// Silent tells since when a connection that was asked for life has shown none; ok is
+// false if there is no such connection.
+func (s *Session) Silent() (since time.Duration, ok bool) {
+	for _, c := range s.conns {
+		if c.state != connUp || c.ping.task == nil || c.life > c.ping.sentAt {
+			continue
+		}
+		if !ok || c.ping.sentAt < since {
+			since, ok = c.ping.sentAt, true
+		}
+	}
+	return since, ok
+}

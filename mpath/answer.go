@@ -56,6 +56,9 @@ func (d *Device) proof(s *slot, o *op) {
 
 // answered takes the answer to a part of a client's request, or to a copy.
 func (d *Device) answered(s *slot, o *op) {
+	if d.spare(s, o) {
+		return
+	}
 	if o.cmd.Err == nil {
 		if o.kind == opRead && o.cmd.Transferred < len(o.data) {
 			d.log(slog.LevelError, "short read", "path", s.name, "offset", o.off,
@@ -92,8 +95,15 @@ func (d *Device) good(o *op) {
 		if o.epoch != d.ledger.Epoch() {
 			// The device may have read it between the loss of its cache and the
 			// replay of the copies.
-			d.sendRead(o)
+			if o.twin != nil {
+				d.forsake(o)
+			} else {
+				d.sendRead(o)
+			}
 			return
+		}
+		if o.twin != nil {
+			d.won(o)
 		}
 		r := o.req
 		d.freeOp(o)
@@ -196,6 +206,7 @@ func (d *Device) checked(s *slot, o *op) {
 	if o.cmd.Err != nil {
 		d.notice(s, judge(o.cmd.Err).notice)
 	}
+	d.moved = true // a path that came up may have waited for it
 	d.freeOp(o)
 }
 

@@ -33,8 +33,12 @@ const (
 // Forever as Config.NoPath lets I/O wait for a path without end.
 const Forever = time.Duration(1<<63 - 1)
 
-// A Pool takes back the buffers that the device retained.
-type Pool interface{ Put(b []byte) }
+// A Pool takes back the buffers that the device retained, and lends those for reads that
+// are sent again while the first answer may still come.
+type Pool interface {
+	Get(n int) []byte // nil if there is none now
+	Put(b []byte)
+}
 
 // Config is what a Device is made from. There is a default only where one is named.
 type Config struct {

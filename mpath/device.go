@@ -192,7 +192,7 @@ func (d *Device) release() bool {
 func (d *Device) Deadline() time.Duration {
 	next := never
 	for _, s := range d.slots {
-		next = min(next, s.deadline())
+		next = min(next, s.deadline(d.now))
 	}
 	for o := d.later.head; o != nil; o = o.next {
 		next = min(next, o.notNow)

@@ -32,6 +32,7 @@ func (d *Device) newFlush(r *Request, scope uint64) *flush {
 // flush admits a client's flush.
 func (d *Device) flush(r *Request) {
 	d.stats.Flushes.Requested++
+	d.sendWrites() // what was submitted before it is out when the round begins
 	d.rounds.Flush(&d.newFlush(r, barrier.All).Flush)
 }
 
@@ -123,7 +124,7 @@ const syncPause = 100 * time.Millisecond
 // attention that tells of a lost cache may come with any of those answers.
 func (d *Device) countSync(s *slot) {
 	o := s.syncDone
-	if o == nil || s.out.head != nil && s.out.head.serial < o.serial {
+	if o == nil || s.path.Err() != nil || s.out.head != nil && s.out.head.serial < o.serial {
 		return
 	}
 	s.syncDone = nil
@@ -148,6 +149,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 		r.fail(ESHUTDOWN, b.Err)
 	case b.Err != nil:
 		r.fail(EIO, b.Err)
+		d.owes(r.Client) // it is told of a loss by this
 		d.stats.Flushes.Failed++
 	case d.owes(r.Client):
 		r.fail(EIO, barrier.ErrNotStable)

@@ -29,6 +29,11 @@ type op struct {
 	off    uint64 // opRead: bytes of the device
 	data   []byte // opRead: where they go
 	epoch  uint64 // opRead: losses of the cache that were seen when it was sent
+	piece  int    // opRead: which piece of the request's memory that is
+	whole  bool   // and whether it is all of the piece
+	hedged bool   // it was sent again elsewhere, or is what was sent so
+	own    bool   // it is the second one, in memory of its own
+	twin   *op    // the other one of the two, while both are out
 	param  [24]byte
 	token  barrier.Token // opSync
 	slot   *slot         // that it is out on

@@ -31,6 +31,11 @@ type Path interface {
 	// LastSent is when the transport last took a byte.
 	LastSent() time.Duration
 
+	// Probe asks for a sign of life now. Silent tells since when one that was asked
+	// for is missing, if it is.
+	Probe(now time.Duration)
+	Silent() (since time.Duration, ok bool)
+
 	// Logout ends the session in order; then Err is scsi.ErrLoggedOut.
 	Logout(now time.Duration)
 

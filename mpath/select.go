@@ -1,10 +1,11 @@
 package mpath
 
 // choose picks the active path for a command of size bytes, nil if there is none.
-// Slots named in avoid are taken only when no other is left.
+// Suspect paths, and slots named in avoid, are taken only
+// when no other is left.
 func (d *Device) choose(size uint64, avoid uint64, write bool) *slot {
 	if s := d.pick(size, func(s *slot) bool {
-		return avoid&(1<<s.index) == 0 && !(write && d.rounds.Fresh(s.index))
+		return avoid&(1<<s.index) == 0 && s.suspectAt == never && !(write && d.rounds.Fresh(s.index))
 	}); s != nil {
 		return s
 	}

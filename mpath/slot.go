@@ -46,6 +46,7 @@ type slot struct {
 
 	inLedger   bool          // the ledger counts the session as alive
 	proven     time.Duration // a command sent then, or later, was answered
+	suspectAt  time.Duration // since when it is slow; never if it is not
 	lostAt     time.Duration
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
@@ -63,7 +64,7 @@ type slot struct {
 
 func newSlot(now time.Duration, i int, cfg *Config) *slot {
 	c := cfg.Slots[i]
-	s := &slot{index: i, name: c.Name, via: i, retryAt: now, proven: -1, busySince: never}
+	s := &slot{index: i, name: c.Name, via: i, retryAt: now, proven: -1, busySince: never, suspectAt: never}
 	s.fence = newFence(now, c.Lost, cfg)
 	s.rec.fenceOnly = c.FenceOnly
 	s.rec.inUse = c.Lost != nil
@@ -87,6 +88,7 @@ func (d *Device) stepSlot(s *slot) {
 			d.lose(s)
 		}
 	}
+	d.stepSuspect(s)
 	d.stepFence(s)
 	switch s.state {
 	case down:
@@ -110,8 +112,8 @@ func (d *Device) stepSlot(s *slot) {
 	}
 }
 
-func (s *slot) deadline() time.Duration {
-	next := s.fence.deadline()
+func (s *slot) deadline(now time.Duration) time.Duration {
+	next := min(s.fence.deadline(), s.suspectDeadline(now))
 	if s.path != nil {
 		next = min(next, s.path.Deadline())
 	}
@@ -193,7 +195,9 @@ func (d *Device) lose(s *slot) {
 		d.ledger.Lost(s.index)
 		d.rounds.Step()
 	}
-	s.fence.lastSent = max(s.fence.lastSent, s.path.LastSent())
+	if alive { // what carried nothing has nothing to do with the fence
+		s.fence.lastSent = s.path.LastSent()
+	}
 	s.path, s.probe = nil, nil
 	s.lostAt = d.now
 	clean := errors.Is(err, scsi.ErrLoggedOut)
@@ -236,6 +240,10 @@ func (d *Device) left(s *slot, clean bool) {
 // portal group where there is one, because its own may be what failed.
 func (d *Device) plan(s *slot, final bool) {
 	s.final = final
+	if d.stopping != nil {
+		s.retryAt = never
+		return
+	}
 	if final && !d.ready && d.allFinal() {
 		d.fatal = s.lastErr
 	}

@@ -39,9 +39,10 @@ func (d *Device) eachPart(r *Request, part func(off uint64, data []byte, piece i
 // read sends a read's parts on their way.
 func (d *Device) read(r *Request) {
 	r.parts = 1 // until all are begun
-	d.eachPart(r, func(off uint64, data []byte, _ int) {
+	d.eachPart(r, func(off uint64, data []byte, piece int) {
 		o := d.newOp(opRead)
 		o.req, o.off, o.data = r, off, data
+		o.piece, o.whole = piece, len(data) == len(r.Data[piece])
 		r.parts++
 		d.sendRead(o)
 	})
@@ -77,7 +78,7 @@ func (d *Device) ranges(r *Request) {
 	for off < end {
 		n := min(end-off, d.rangeLimit(r.Op))
 		w := d.ledger.New()
-		w.Off, w.End, w.Keep = off, off+n, !r.bare
+		w.Off, w.End, w.Stable, w.Keep = off, off+n, r.stable, !r.bare
 		w.Kind, w.NoUnmap = barrier.Zero, r.NoHole
 		if r.Op == Trim {
 			w.Kind = barrier.Trim

@@ -17,7 +17,7 @@ type Counters struct {
 // PathCounters are totals of one path, over all its sessions.
 type PathCounters struct {
 	Reads, Writes, ReadBytes, WriteBytes uint64
-	Retries, Failovers, Syncs            uint64
+	Retries, Failovers, Syncs, Hedged    uint64
 	// ServiceTime is a moving average of the time from sending to answer.
 	ServiceTime time.Duration
 }

@@ -25,6 +25,9 @@ func (s *stopping) deadline() time.Duration { return min(s.failAt, s.until) }
 func (d *Device) Stop(now, grace time.Duration) {
 	if d.stopping == nil {
 		d.stopping = &stopping{until: now + grace, failAt: now + grace*6/10}
+		for _, s := range d.slots {
+			s.retryAt = never // no session is opened any more
+		}
 	}
 }
 
@@ -58,7 +61,7 @@ func (d *Device) stepStop() {
 		if !d.anyActive() || d.inFlight > 0 {
 			d.log(slog.LevelError, "stopping with I/O that waits for a path", "requests", d.inFlight)
 			d.failWaiting(ESHUTDOWN, errStopping)
-			s.flushed = true
+			s.flushed = s.flushed || !d.anyActive()
 		}
 	}
 	if !s.flushed && s.flush == nil && d.inFlight == 0 {
@@ -69,7 +72,7 @@ func (d *Device) stepStop() {
 		d.stepFlush()
 	}
 	if s.flushed && d.inFlight == 0 {
-		s.logout = true
+		s.logout, s.failAt = true, never
 		for _, slot := range d.slots {
 			d.leave(slot)
 		}

@@ -80,3 +80,23 @@ func (c *Conn) sendData(k *task) bool {
 	}
 	return false
 }
+
+// settleReads copies what reads that were executed have yet to send: what happens to the
+// store from now on came after them.
+func (c *Conn) settleReads() {
+	for i := range c.queue.n {
+		in := &c.queue.ring[(c.queue.head+i)%len(c.queue.ring)].in
+		if in.from == nil {
+			continue
+		}
+		in.buf = c.t.pool.must(in.length)
+		for at := in.sent; at < in.length; {
+			data, p := in.from.lend(in.offset+uint64(at), in.length-at)
+			at += copy(in.buf.b[at:in.length], data)
+			if p != nil {
+				in.from.giveBack(p)
+			}
+		}
+		in.from = nil
+	}
+}

@@ -185,6 +185,9 @@ func (t *Target) LoseCache(choose func(lun uint16, lba uint64, versions int) int
 }
 
 func (t *Target) lose(choose func(lun uint16, lba uint64, versions int) int) {
+	for _, c := range t.conns {
+		c.settleReads()
+	}
 	for _, u := range t.units {
 		if f, ok := u.Store.(Forgetful); ok {
 			number := u.Number
