@@ -12,6 +12,10 @@ import (
 	"braid/mpath"
 )
 
+// strangerLimit is how often in a minute a session may be reinstated by somebody
+// else before the daemon gives way: two that fight serve nobody.
+const strangerLimit = 3
+
 // A plan is what a device is run from: its configuration and all that was found
 // out before the first packet.
 type plan struct {
@@ -128,14 +132,16 @@ func (p *plan) state(slots []mpath.SlotState) State {
 
 func deviceConfig(c Config) mpath.Config {
 	d := mpath.Config{
-		NoPath:      time.Duration(c.NoPath),
-		Retain:      uint64(c.Retain),
-		Shared:      c.Shared,
-		TrustWCE:    c.TrustWCE,
-		Coherent:    c.Coherent,
-		ReadOnly:    c.ReadOnly,
-		FenceSettle: time.Duration(c.FenceSettle),
-		FenceMargin: time.Duration(c.FenceMargin),
+		NoPath:   time.Duration(c.NoPath),
+		Retain:   uint64(c.Retain),
+		Shared:   c.Shared,
+		TrustWCE: c.TrustWCE,
+		Coherent: c.Coherent,
+		ReadOnly: c.ReadOnly,
+
+		StrangerLimit: strangerLimit,
+		FenceSettle:   time.Duration(c.FenceSettle),
+		FenceMargin:   time.Duration(c.FenceMargin),
 		Selector: map[PathSelector]mpath.Selector{
 			"service-time": mpath.ServiceTime, "queue-length": mpath.QueueLength,
 			"round-robin": mpath.RoundRobin}[c.PathSelector],
