@@ -159,10 +159,10 @@ func (d *Device) retryLater(s *slot, o *op) {
 		return
 	}
 	pause := busyMax
-	if o.tries < 7 {
-		pause = min(busyMin<<o.tries, busyMax)
+	if o.pauses < 7 {
+		pause = min(busyMin<<o.pauses, busyMax)
 	}
-	o.tries = min(o.tries+1, maxTries-1)
+	o.pauses++
 	o.notNow = d.now + pause
 	d.later.push(o)
 }
