@@ -141,7 +141,7 @@ func (r *rig) run() {
 		for _, p := range r.paths {
 			moved = p.run() || moved
 		}
-		if !moved && r.d.Deadline() > r.now {
+		if !moved && (r.d.Deadline() > r.now || r.d.Stopped()) {
 			return
 		}
 		if !moved {
@@ -161,7 +161,7 @@ func (r *rig) after(d time.Duration) {
 	for range 100000 {
 		r.run()
 		next := r.d.Deadline()
-		if next >= end {
+		if next >= end || r.d.Stopped() {
 			r.now = end
 			r.run()
 			return

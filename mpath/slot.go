@@ -46,6 +46,7 @@ type slot struct {
 
 	inLedger   bool          // the ledger counts the session as alive
 	proven     time.Duration // a command sent then, or later, was answered
+	clearedAt  time.Duration // when it was last found not to be dead
 	suspectAt  time.Duration // since when it is slow; never if it is not
 	lostAt     time.Duration
 	upAt       time.Duration   // when it became active last

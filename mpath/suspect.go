@@ -37,6 +37,10 @@ func (s *slot) oldest() *op {
 	return nil
 }
 
+// dueBy is when a command makes its path suspect. A path that has cleared itself has its
+// patience again.
+func (s *slot) dueBy(o *op) time.Duration { return max(o.sent, s.clearedAt) + s.patience() }
+
 // stepSuspect finds out whether a path is slow, and what follows.
 func (d *Device) stepSuspect(s *slot) {
 	if s.path == nil || !s.inLedger {
@@ -44,13 +48,13 @@ func (d *Device) stepSuspect(s *slot) {
 		return
 	}
 	if s.suspectAt == never {
-		if o := s.oldest(); o != nil && d.now >= o.sent+s.patience() {
+		if o := s.oldest(); o != nil && d.now >= s.dueBy(o) {
 			d.suspect(s)
 		}
 		return
 	}
 	if s.proven >= s.suspectAt || s.oldest() == nil {
-		s.suspectAt = never // it answered something that was asked later
+		s.suspectAt, s.clearedAt = never, d.now // it answered something that was asked later
 		return
 	}
 	d.hedge(s)
@@ -86,7 +90,7 @@ func (s *slot) suspectDeadline(now time.Duration) time.Duration {
 	}
 	if s.suspectAt == never {
 		if o := s.oldest(); o != nil {
-			return o.sent + s.patience()
+			return s.dueBy(o)
 		}
 		return never
 	}
