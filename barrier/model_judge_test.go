@@ -24,6 +24,11 @@ func (w *world) look() error {
 		for f := range w.floor {
 			w.floor[f] = w.durable
 		}
+		for id := 1; id <= w.begun; id++ {
+			if w.over[id] {
+				w.unawait(id)
+			}
+		}
 	}
 	for f := w.c.Completed(); f != nil; f = w.c.Completed() {
 		w.told = w.l.Losses()
