@@ -127,6 +127,7 @@ func (d *daemon) run(stdout io.Writer) error {
 			}
 		}
 	}()
+	go d.watchLinks(d.loop.Done())
 	if err := d.loop.Run(d); err != nil {
 		return err
 	}

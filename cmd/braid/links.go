@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+// linkRefresh is how often it is looked up by which links the portals are reached.
+const linkRefresh = 5 * time.Second
+
+// A linkWatch knows by which network link each session leaves this machine, and
+// tells the device at once when such a link goes down, instead of letting a
+// timeout find out. It runs in a goroutine of its own.
+type linkWatch struct {
+	portals [][]string // of each slot
+	links   [][]int    // indexes of the links they are reached by, of each slot
+	down    map[int]bool
+	tell    linkListener
+	route   func(net.IP) (link int, ok bool)
+}
+
+type linkListener interface {
+	linkDown(slot int, cause error)
+	linkUp(slot int)
+}
+
+// watchLinks runs until done is closed. Where the kernel does not tell of links,
+// timeouts must do.
+func (d *daemon) watchLinks(done <-chan struct{}) {
+	updates := make(chan netlink.LinkUpdate, 64)
+	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
+		ErrorCallback: func(err error) {
+			d.log.Log(slog.LevelWarn, "links are not watched any more", "error", err)
+		},
+	})
+	if err != nil {
+		d.log.Log(slog.LevelWarn, "links are not watched", "error", err)
+		return
+	}
+	w := &linkWatch{down: map[int]bool{}, tell: d, route: routeTo}
+	for _, s := range d.plan.sessions {
+		w.portals = append(w.portals, s.Portals)
+	}
+	w.links = make([][]int, len(w.portals))
+	w.refresh()
+	again := time.NewTicker(linkRefresh)
+	defer again.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case u, ok := <-updates:
+			if !ok {
+				return
+			}
+			attrs := u.Attrs()
+			w.changed(attrs.Index, attrs.Name, works(attrs))
+		case <-again.C:
+			w.refresh()
+		}
+	}
+}
+
+// works reports whether a link carries packets: it is up and has a carrier.
+func works(a *netlink.LinkAttrs) bool {
+	const upAndRunning = net.FlagUp | net.FlagRunning
+	return a.Flags&upAndRunning == upAndRunning
+}
+
+func routeTo(ip net.IP) (int, bool) {
+	routes, err := netlink.RouteGet(ip)
+	if err != nil || len(routes) == 0 {
+		return 0, false
+	}
+	return routes[0].LinkIndex, true
+}
+
+// refresh looks up the links of all portals. A link that is down stays known: with
+// it went the route that would tell.
+func (w *linkWatch) refresh() {
+	for slot, portals := range w.portals {
+		var links []int
+		for _, p := range portals {
+			host, _, err := net.SplitHostPort(p)
+			ip := net.ParseIP(host)
+			if err != nil || ip == nil || ip.IsLoopback() {
+				continue
+			}
+			if link, ok := w.route(ip); ok {
+				links = append(links, link)
+			}
+		}
+		for _, l := range w.links[slot] {
+			if w.down[l] {
+				links = append(links, l)
+			}
+		}
+		w.links[slot] = links
+	}
+}
+
+// changed takes the news of one link.
+func (w *linkWatch) changed(link int, name string, up bool) {
+	if up == !w.down[link] {
+		return
+	}
+	for slot, links := range w.links {
+		for _, l := range links {
+			if l != link {
+				continue
+			}
+			if up {
+				w.tell.linkUp(slot)
+			} else {
+				w.tell.linkDown(slot, fmt.Errorf("link %s is down", name))
+			}
+			break
+		}
+	}
+	if up {
+		delete(w.down, link)
+		w.refresh()
+	} else {
+		w.down[link] = true
+	}
+}
+
+func (d *daemon) linkDown(slot int, cause error) {
+	d.loop.Post(func(now time.Duration) { d.stack.Device().LinkDown(now, slot, cause) })
+}
+
+func (d *daemon) linkUp(slot int) {
+	d.loop.Post(func(now time.Duration) { d.stack.Device().LinkUp(now, slot) })
+}
