@@ -259,11 +259,11 @@ func FuzzParse(f *testing.F) {
 // TestExample wants the sample configuration to be right, also with every
 // default in it made explicit: then it must change nothing.
 func TestExample(t *testing.T) {
-	doc, err := os.ReadFile("../../deploy/example.toml")
+	doc, err := os.ReadFile("../../deploy/braid.toml.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Parse("example.toml", doc)
+	c, err := Parse("braid.toml.example", doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func TestExample(t *testing.T) {
 	}
 	setting := regexp.MustCompile(`(?m)^# ([a-z_]+ = )`)
 	open := setting.ReplaceAll(doc, []byte("$1"))
-	all, err := Parse("example.toml", open)
+	all, err := Parse("braid.toml.example", open)
 	if err != nil {
 		t.Fatal(err)
 	}
