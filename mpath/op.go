@@ -41,8 +41,8 @@ type op struct {
 	size   uint64 // what it counts as bytes in flight
 	serial uint64 // order on its slot
 
-	tries  int // refusals that ask to try again at once
-	pauses int // refusals that pass with time
+	tries  int           // refusals that ask to try again at once
+	pauses int           // refusals that pass with time
 	since  time.Duration // first refusal that passes
 	avoid  uint64        // slots that cannot do it, as bits
 	notNow time.Duration // in later: not before
