@@ -106,7 +106,9 @@ var probeSteps = []probeStep{
 		p.lun.ZeroedWhenUnmap = p.lun.ZeroedWhenUnmap || l.LBPRZ
 		return err
 	}),
-	{"MODE SENSE(6)", func(*probe) ([16]byte, int) { return scsi.ModeSense6(scsi.ModePageCaching, 0, 192), 192 },
+	{"MODE SENSE(6)", func(*probe) ([16]byte, int) {
+		return scsi.ModeSense6(scsi.ModePageCaching, 0, 192), 192
+	},
 		func(p *probe, b []byte) error {
 			m, err := scsi.ParseMode6(b)
 			p.lun.WriteCache, p.lun.FUA = m.WCE, m.DPOFUA

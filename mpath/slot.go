@@ -65,7 +65,10 @@ type slot struct {
 
 func newSlot(now time.Duration, i int, cfg *Config) *slot {
 	c := cfg.Slots[i]
-	s := &slot{index: i, name: c.Name, via: i, retryAt: now, proven: -1, busySince: never, suspectAt: never}
+	s := &slot{
+		index: i, name: c.Name, via: i, retryAt: now,
+		proven: -1, busySince: never, suspectAt: never,
+	}
 	s.fence = newFence(now, c.Lost, cfg)
 	s.rec.fenceOnly = c.FenceOnly
 	s.rec.inUse = c.Lost != nil

@@ -58,7 +58,8 @@ func (d *Device) stepSuspect(s *slot) {
 		return
 	}
 	d.hedge(s)
-	if since, silent := s.path.Silent(); silent && d.now >= since+silentLimit && d.othersAnswer(s, since) {
+	since, silent := s.path.Silent()
+	if silent && d.now >= since+silentLimit && d.othersAnswer(s, since) {
 		s.path.Kill(d.now, errSilent)
 		d.lose(s)
 	}

@@ -11,7 +11,9 @@ import (
 // wrote.
 var fenceSteps = []probeStep{
 	{"TEST UNIT READY", func(*probe) ([16]byte, int) { return scsi.TestUnitReady(), 0 }, nil, false},
-	{"SYNCHRONIZE CACHE", func(*probe) ([16]byte, int) { return scsi.SynchronizeCache16(0, 0), 0 }, nil, true},
+	{"SYNCHRONIZE CACHE", func(*probe) ([16]byte, int) {
+		return scsi.SynchronizeCache16(0, 0), 0
+	}, nil, true},
 }
 
 func (d *Device) startProbe(s *slot, steps []probeStep) {

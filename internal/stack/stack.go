@@ -56,7 +56,10 @@ func New(now time.Duration, cfg Config) *Stack {
 	if cfg.Log == nil {
 		cfg.Log = func(slog.Level, string, ...any) {}
 	}
-	k := &Stack{cfg: cfg, pool: watchedPool{Pool: cfg.Pool}, current: make([]*iscsi.Session, len(cfg.Sessions))}
+	k := &Stack{
+		cfg: cfg, pool: watchedPool{Pool: cfg.Pool},
+		current: make([]*iscsi.Session, len(cfg.Sessions)),
+	}
 	d := cfg.Device
 	d.Rand, d.Pool, d.Log = cfg.Rand, cfg.Pool, cfg.Log
 	k.dev = mpath.New(now, d, k)
