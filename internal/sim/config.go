@@ -159,7 +159,7 @@ func newConfig(seed uint64) Config {
 		c.Mix = r.Uint32() | r.Uint32()
 	}
 	if c.Ghosts || r.IntN(3) == 0 {
-		c.Reorder = c.Pace.late / time.Duration(pick(r, 10, 50, 400))
+		c.Reorder = c.Pace.late / time.Duration(pick(r, 4, 10, 50, 400))
 	}
 	return c
 }

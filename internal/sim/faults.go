@@ -42,6 +42,7 @@ type faults struct {
 	over   bool
 	counts [faultCount]int
 
+	aborts     int // commands that were to be aborted
 	readErrors int // read errors that were ordered and not yet seen by a client
 }
 
@@ -73,12 +74,36 @@ func (f *faults) span() time.Duration {
 	return time.Duration(f.rng.Int64N(int64(most)))
 }
 
+// faultOdds are the odds of a fault among those of the mix: what loses sessions in the
+// middle of their work comes more often than what lets nobody work.
+var faultOdds = [faultCount]int{
+	faultCutConn: 8, faultCutPortal: 2, faultDark: 3, faultRestartLosing: 2,
+	faultRestartKeeping: 1, faultRestartSilent: 2, faultLoseCache: 2, faultRefuseLogins: 1,
+	faultFreezeTarget: 1, faultFreezeBraid: 1, faultSlow: 1, faultDropClient: 2, faultBusy: 1,
+	faultAbort: 1, faultReadError: 1,
+}
+
+func (f *faults) draw() int {
+	sum := 0
+	for kind, odds := range faultOdds {
+		if f.w.cfg.Mix&(1<<kind) != 0 {
+			sum += odds
+		}
+	}
+	n := f.rng.IntN(sum)
+	for kind, odds := range faultOdds {
+		if f.w.cfg.Mix&(1<<kind) != 0 {
+			if n -= odds; n < 0 {
+				return kind
+			}
+		}
+	}
+	panic("sim: no fault")
+}
+
 // strike lets one fault happen.
 func (f *faults) strike() {
-	kind := f.rng.IntN(faultCount)
-	for f.w.cfg.Mix&(1<<kind) == 0 {
-		kind = f.rng.IntN(faultCount)
-	}
+	kind := f.draw()
 	w := f.w
 	portal := f.rng.IntN(len(w.wires))
 	wire := w.wires[portal]
@@ -171,7 +196,9 @@ func (f *faults) refuse(kind int) {
 	switch kind {
 	case faultBusy:
 		r.Status = pick(f.rng, scsi.Busy, scsi.TaskSetFull)
-	case faultAbort:
+	case faultAbort: // one command may meet all of a run, and has ten tries
+		r.Count = min(r.Count, 8-f.aborts)
+		f.aborts += r.Count
 		r.Status = pick(f.rng, scsi.TaskAborted, scsi.CheckCondition)
 		r.Sense = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05}
 	case faultReadError:

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"flag"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +11,8 @@ import (
 var (
 	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed only")
 	firstFlag   = flag.Uint64("sim.first", 1, "the first seed")
-	seedsFlag   = flag.Uint64("sim.seeds", 0, "how many seeds; 0: as many as fit into sim.time")
-	timeFlag    = flag.Duration("sim.time", 0, "how long; 0: 60 s, or 8 s with -short")
+	seedsFlag   = flag.Uint64("sim.seeds", 0, "how many seeds; 0: 200, or 30 with -short")
+	timeFlag    = flag.Duration("sim.time", 0, "run as many seeds as fit in, not sim.seeds")
 	verboseFlag = flag.Bool("sim.verbose", false, "print the history of every run")
 )
 
@@ -30,22 +31,24 @@ func report(t *testing.T, res Result) {
 		res.Config, strings.Join(lines[max(0, len(lines)-tail):], "\n"), res.Fault, res.Config.Seed)
 }
 
-// TestSim runs worlds, one after the other, until time is up.
+// TestSim runs worlds, one after the other.
 func TestSim(t *testing.T) {
 	if *seedFlag != 0 {
 		runOne(t, *seedFlag)
 		return
 	}
-	limit := *timeFlag
-	if limit == 0 {
-		limit = 60 * time.Second
-		if testing.Short() {
-			limit = 8 * time.Second
-		}
+	seeds := *seedsFlag
+	switch {
+	case *timeFlag > 0:
+		seeds = math.MaxUint64
+	case seeds == 0 && testing.Short():
+		seeds = 30
+	case seeds == 0:
+		seeds = 200
 	}
 	var sum Result
 	start, n := time.Now(), uint64(0)
-	for ; n < *seedsFlag || *seedsFlag == 0 && time.Since(start) < limit; n++ {
+	for ; n < seeds && (*timeFlag == 0 || time.Since(start) < *timeFlag); n++ {
 		res := Run(newConfig(*firstFlag+n), nil)
 		if res.Fault != "" {
 			t.Logf("found after %d seeds", n+1)
@@ -94,7 +97,7 @@ func runOne(t *testing.T, seed uint64) {
 
 // TestRepeats runs some seeds twice: one seed is one run.
 func TestRepeats(t *testing.T) {
-	for seed := uint64(1); seed <= 12; seed++ {
+	for seed := uint64(1); seed <= 5; seed++ {
 		a, b := Run(newConfig(seed), nil), Run(newConfig(seed), nil)
 		if a.Digest != b.Digest || a.Events != b.Events {
 			t.Fatalf("seed %d: two runs differ: %d and %d events", seed, a.Events, b.Events)
