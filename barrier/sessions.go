@@ -139,10 +139,11 @@ func (l *Ledger) Settled(slot int) { l.slots[slot].orphaned = false }
 func (l *Ledger) Losses() uint64 { return l.losses }
 
 // Lose counts the unstable writes without copies of a session that died together
-// with all others as lost.
+// with all others as lost. What the target's cache still has of them is synced when the
+// slot is up again, but no flush waits for that.
 func (l *Ledger) Lose(slot int) {
 	if s := &l.slots[slot]; s.orphaned {
-		s.orphaned = false
+		s.orphaned, s.seen = false, false
 		l.losses++
 	}
 }
