@@ -106,18 +106,18 @@ func checkExports(c *Config) error {
 	if len(c.NBD) > maxExports {
 		return fmt.Errorf("%d places to serve it, at most %d", len(c.NBD), maxExports)
 	}
-	if len(c.NBD) == 0 {
-		return errors.New("kernel devices (the default, auto) are not supported by this version: " +
-			"name a socket, as unix:PATH or tcp:HOST:PORT")
-	}
 	seen := make(map[Export]bool)
+	kernel := ""
 	for _, e := range c.NBD {
-		if e.Network == "nbd" {
-			return fmt.Errorf("the kernel device %s is not supported by this version: "+
-				"name a socket, as unix:PATH or tcp:HOST:PORT", e)
-		}
 		if seen[e] {
 			return fmt.Errorf("%v is there twice", e)
+		}
+		if e.Network == "nbd" && kernel != "" {
+			return fmt.Errorf("%s and %s: one kernel device is enough, two would not know of each "+
+				"other's caches", kernel, e)
+		}
+		if e.Network == "nbd" {
+			kernel = e.Address
 		}
 		if string(c.Control) == e.Address {
 			return fmt.Errorf("%v is the control socket as well", e)

@@ -108,11 +108,12 @@ func TestBadConfigs(t *testing.T) {
 		{"no url", `nbd = "unix:/x"`, `c.toml: urls: no URL`},
 		{"bad url", "urls = [\n \"iscsi://h/iqn.2001-04.com.example:disk/1\",\n \"iscsi://h/disk/1\"\n]",
 			`c.toml:3: urls: URL "iscsi://h/disk/1": target name "disk" does not begin`},
-		{"no socket", `urls = ["iscsi://h/iqn.2001-04.com.example:disk/1"]`,
-			`c.toml: nbd: kernel devices (the default, auto) are not supported by this version`},
-		{"kernel device", `nbd = "/dev/nbd3"` + "\n" +
+		{"kernel devices", `nbd = ["/dev/nbd3", "unix:/x", "auto"]` + "\n" +
 			`urls = ["iscsi://h/iqn.2001-04.com.example:disk/1"]`,
-			`c.toml:1: nbd: the kernel device /dev/nbd3 is not supported by this version`},
+			`c.toml:1: nbd: /dev/nbd3 and auto: one kernel device is enough`},
+		{"no kernel device", `nbd = "/dev/nbd03"` + "\n" +
+			`urls = ["iscsi://h/iqn.2001-04.com.example:disk/1"]`,
+			`c.toml:1: nbd: "/dev/nbd03" is none of`},
 		{"export twice", `nbd = ["unix:/x", "unix:/x"]` + "\n" +
 			`urls = ["iscsi://h/iqn.2001-04.com.example:disk/1"]`,
 			`c.toml:1: nbd: unix:/x is there twice`},

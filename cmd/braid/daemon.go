@@ -45,8 +45,10 @@ type daemon struct {
 	recorded  uint64        // version of the state that was handed to the store
 	recordAt  time.Duration // when a failed write of it is tried again; 0: none failed
 	listeners []loop.Listener
-	unflushed uint64 // bytes that were not on stable storage at the end
-	err       error  // why it ended, valid after the loop has
+	addresses []string      // of the exports; as configured until they are there
+	kernel    *kernelExport // the export that is one; nil if none is, or not any more
+	unflushed uint64        // bytes that were not on stable storage at the end
+	err       error         // why it ended, valid after the loop has
 }
 
 type phase int
@@ -125,14 +127,27 @@ func (d *daemon) untried(now time.Duration) bool {
 	return false
 }
 
-// serve opens the sockets and says that the device is there.
+// serve opens the sockets and says that the device is there; with a device of
+// the kernel that is said when it is attached.
 func (d *daemon) serve() error {
-	for _, e := range d.plan.config.NBD {
+	kernel := -1
+	for i, e := range d.plan.config.NBD {
+		d.addresses = append(d.addresses, e.String())
+		if e.Network == "nbd" {
+			kernel = i
+			continue
+		}
 		l, err := d.loop.Listen(e.Network, e.Address, d.stack.Accept)
 		if err != nil {
 			return fmt.Errorf("cannot serve at %v: %w", e, err)
 		}
 		d.listeners = append(d.listeners, l)
+		e.Address = l.Address()
+		d.addresses[i] = e.String()
+	}
+	if kernel >= 0 {
+		d.attach(kernel, d.plan.config.NBD[kernel].Address)
+		return nil
 	}
 	return d.ready()
 }
@@ -193,6 +208,12 @@ func (d *daemon) stop(now, grace time.Duration, why string) {
 	if d.phase >= stopping {
 		return
 	}
+	if d.kernel != nil {
+		d.releaseKernel(now, func(now, spent time.Duration) {
+			d.stop(now, max(grace-spent, failGrace), why)
+		})
+		return
+	}
 	d.log.Log(slog.LevelInfo, "stopping", "because", why)
 	notify(d.log.Log, "STOPPING=1")
 	for _, l := range d.listeners {
@@ -236,6 +257,9 @@ func (d *daemon) Stop(why string) {
 
 // Down implements Controlled.
 func (d *daemon) Down(ctx context.Context) error {
+	if err := d.detachKernel(ctx); err != nil {
+		return err
+	}
 	d.Stop("braid down")
 	select {
 	case <-d.loop.Done():

@@ -44,6 +44,7 @@ func configOfURLs(args []string, flags *Flags) (Config, error) {
 	if c.Name == "" {
 		c.Name = Name(DefaultName(c.URLs[0]))
 	}
+	c.setDefaultExport()
 	if err := c.Check(); err != nil {
 		if err.Key == "urls" {
 			err.Key = ""
@@ -86,10 +87,18 @@ func configOfFile(name string, flags *Flags) (Config, error) {
 			return Config{}, &ConfigError{File: file, Err: err}
 		}
 	}
+	c.setDefaultExport()
 	if err := c.Check(); err != nil {
 		return Config{}, locate(err, file, doc, flags)
 	}
 	return c, nil
+}
+
+// setDefaultExport makes the device one of the kernel's where nothing is said.
+func (c *Config) setDefaultExport() {
+	if len(c.NBD) == 0 {
+		c.NBD = Exports{{"nbd", "auto"}}
+	}
 }
 
 // locate says where the setting that e complains of was made.

@@ -30,8 +30,12 @@ func (d *daemon) snapshot(now time.Duration) Status {
 		Initiator: d.plan.initiator, PID: os.Getpid(), Version: version(),
 		UptimeSeconds: time.Since(d.began).Seconds(),
 	}
-	for _, e := range c.NBD {
-		s.Exports = append(s.Exports, e.String())
+	for i, e := range c.NBD {
+		if i < len(d.addresses) {
+			s.Exports = append(s.Exports, d.addresses[i])
+		} else {
+			s.Exports = append(s.Exports, e.String())
+		}
 	}
 	if server := d.stack.Server(); server != nil {
 		s.Clients = server.Stats().Clients

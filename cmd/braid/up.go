@@ -20,6 +20,7 @@ import (
 
 	"braid/internal/loop"
 	"braid/internal/stack"
+	"braid/nbd/nbdnl"
 )
 
 func newUp() *cobra.Command {
@@ -140,9 +141,8 @@ func (d *daemon) run(stdout io.Writer) error {
 // sayReady prints the line that says that the device is there, and where.
 func (d *daemon) sayReady(stdout io.Writer) error {
 	words := []string{"ready", string(d.plan.config.Name)}
-	for i, e := range d.plan.config.NBD {
-		e.Address = d.listeners[i].Address()
-		words = append(words, e.String())
+	for i := range d.plan.config.NBD {
+		words = append(words, d.addresses[i])
 	}
 	line := strings.Join(words, " ")
 	if _, err := fmt.Fprintln(stdout, line); err != nil {
@@ -180,6 +180,9 @@ func lockFolder() (string, error) {
 // prepareExport says early whether a socket can be had at all, and makes the
 // folder of sockets if that is where it goes.
 func prepareExport(e Export) error {
+	if e.Network == "nbd" {
+		return nbdnl.Load()
+	}
 	if e.Network == "tcp" {
 		l, err := net.Listen("tcp", e.Address)
 		if errors.Is(err, syscall.EADDRINUSE) {

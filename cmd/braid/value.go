@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"braid/iscsi/login"
+	"braid/nbd/nbdnl"
 )
 
 // Size is a count of bytes, written like 256MiB.
@@ -141,9 +142,8 @@ func (e *Export) UnmarshalText(text []byte) error {
 }
 
 func isKernelDevice(s string) bool {
-	digits, ok := strings.CutPrefix(s, "/dev/nbd")
-	_, err := strconv.ParseUint(digits, 10, 16)
-	return ok && err == nil
+	_, err := nbdnl.ParsePath(s)
+	return err == nil
 }
 
 func parseSocketPath(s string) (string, error) {

@@ -13,6 +13,15 @@ type client struct {
 	*nbd.Conn
 	stack *Stack
 	sock  loop.Socket
+	gone  func() // called when it is served no more; nil for most
+}
+
+// Closed implements loop.Stream.
+func (c *client) Closed(now time.Duration, err error) {
+	c.Conn.Closed(now, err)
+	if c.gone != nil {
+		c.gone()
+	}
 }
 
 // Sent implements loop.Stream. A reply that left makes room for requests that are not read
@@ -37,7 +46,7 @@ func (k *Stack) Accept(now time.Duration, sock loop.Socket) loop.Stream {
 		return nil
 	}
 	k.dev.Arrived(conn.ID())
-	c := &client{conn, k, sock}
+	c := &client{Conn: conn, stack: k, sock: sock}
 	k.clients = append(k.clients, c)
 	return c
 }
