@@ -74,15 +74,18 @@ func TestTargetJudged(t *testing.T) {
 		contains(t, runTool(t, "iscsi-inq", "-e", "1", "-c", "131", url), "DESIGNATOR")
 	})
 	t.Run("qemu-io", func(t *testing.T) {
+		probe := start(t, "qemu-io", command(t, tool(t, "qemu-io"), "-r", "-c", "quit", url), false)
+		if probe.code(patience); strings.Contains(probe.all.text(), "Unknown protocol") {
+			t.Skip("SKIPPED, NOTHING WAS TESTED: qemu-io has no iSCSI driver, qemu-block-extra brings it")
+		}
 		out := qemuIO(t, url, "write -P 0x61 1M 1M", "flush", "read -P 0x61 1M 1M",
 			"write -z 1M 64k", "read -P 0 1M 64k", "write -f -P 0x62 3M 4k", "read -P 0x62 3M 4k")
 		contains(t, out, "wrote 1048576/1048576")
 	})
 	t.Run("braid", func(t *testing.T) {
 		d := up(t, e.urls())
-		qemuIO(t, d.uri(), "read -P 0x61 1088k 64k", "write -P 0x63 4M 64k", "flush")
+		qemuIO(t, d.uri(), "write -P 0x63 4M 64k", "flush", "read -P 0x63 4M 64k")
 		d.stop()
-		qemuIO(t, url, "read -P 0x63 4M 64k")
 	})
 }
 
@@ -242,7 +245,9 @@ func TestTargetLosesCache(t *testing.T) {
 			sh.must("flush")
 			d.stop()
 			e.fault("lose-cache")
-			qemuIO(t, e.urls()[0], "read -P 1 32M 64k", "read -P 8 39M 64k")
+			d = up(t, e.urls())
+			qemuIO(t, d.uri(), "read -P 1 32M 64k", "read -P 8 39M 64k")
+			d.stop()
 		})
 	}
 }
@@ -266,14 +271,14 @@ at 9s restart lose-some down 200ms
 	e := startEmbedded(t, 2, "--write-cache", "nexus", "--faults", script)
 	d := up(t, e.urls(), quick...)
 	load := fioLoad{uri: d.uri(), size: "20m", fsync: 8, iops: 400}.begin(t)
-	s := d.awaitStatus("all the faults", func(s *status) bool {
+	d.awaitStatus("all the faults", func(s *status) bool {
 		return s.Paths[0].Failovers >= 1 && s.Paths[1].Failovers >= 2 && s.all("active")
 	})
 	if !load.running() {
 		t.Error("the load ended too early: nothing is proved")
 	}
 	finishFio(t, load)
-	if s = d.mustStatus(); s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
+	if s := d.mustStatus(); s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
 		t.Errorf("%d flushes failed, %d writes are doubtful", s.Flushes.Failed, s.DoubtfulWrites)
 	}
 	d.stop()
@@ -303,7 +308,9 @@ func TestStopFlushes(t *testing.T) {
 	}
 	d.stop()
 	e.fault("lose-cache")
+	d = up(t, e.urls())
 	for i := range 8 {
-		qemuIO(t, e.urls()[1], fmt.Sprintf("read -P %d %dk 64k", i+1, i*64))
+		qemuIO(t, d.uri(), fmt.Sprintf("read -P %d %dk 64k", i+1, i*64))
 	}
+	d.stop()
 }
