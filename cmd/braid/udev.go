@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,8 +106,16 @@ func linkName(identity string) string {
 	}, identity)
 }
 
-// announce has udev look at a kernel device again. The kernel's own events are
-// sent before the identity is there, and before it is gone.
+// announceDevice has udev look at a kernel device again, after it was attached or
+// detached. The kernel's own events are sent before the identity is there, and
+// before it is gone. It may wait for the kernel.
+func announceDevice(device string, log func(slog.Level, string, ...any)) {
+	if err := announce("/sys", device); err != nil {
+		log(slog.LevelWarn, "udev was not told of the device", "device", device, "err", err,
+			"remedy", "udevadm trigger --settle "+device)
+	}
+}
+
 func announce(sys, device string) error {
 	file := filepath.Join(sys, "block", filepath.Base(device), "uevent")
 	return os.WriteFile(file, []byte("change"), 0)
