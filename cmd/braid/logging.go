@@ -25,7 +25,8 @@ const (
 type Log struct {
 	level slog.Level
 	lines chan logLine
-	drops atomic.Int64 // lines dropped and not yet told of
+	drops atomic.Int64  // lines dropped and not yet told of
+	quit  chan struct{} // closed by Close
 	gone  chan struct{}
 }
 
@@ -47,6 +48,7 @@ func NewLog(w io.Writer, level LogLevel, format LogFormat) *Log {
 	l := &Log{
 		level: logLevels[level],
 		lines: make(chan logLine, logRing),
+		quit:  make(chan struct{}),
 		gone:  make(chan struct{}),
 	}
 	if format == "console" {
@@ -84,9 +86,10 @@ func (l *Log) With(args ...any) func(level slog.Level, msg string, args ...any) 
 	}
 }
 
-// Close writes what was taken and ends the writer. Nothing may be logged after.
+// Close writes what was taken and ends the writer. A line that comes later, from a
+// goroutine that is ending too, is not written.
 func (l *Log) Close() {
-	close(l.lines)
+	close(l.quit)
 	<-l.gone
 }
 
@@ -111,13 +114,15 @@ func (l *Log) write(out zerolog.Logger) {
 	defer tick.Stop()
 	for {
 		select {
-		case line, ok := <-l.lines:
-			if !ok {
-				l.emit(out, repeats.flush(nil))
-				l.tellDrops(out, time.Now())
-				return
-			}
+		case line := <-l.lines:
 			l.emit(out, repeats.add(line))
+		case <-l.quit:
+			for range len(l.lines) {
+				l.emit(out, repeats.add(<-l.lines))
+			}
+			l.emit(out, repeats.flush(nil))
+			l.tellDrops(out, time.Now())
+			return
 		case now := <-tick.C:
 			l.emit(out, repeats.due(now, nil))
 			l.tellDrops(out, now)

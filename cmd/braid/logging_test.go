@@ -126,6 +126,7 @@ func TestLogDrops(t *testing.T) {
 	}
 	close(w.let)
 	l.Close()
+	l.Log(slog.LevelInfo, "too late") // must not panic
 	if n := strings.Count(w.String(), "\n"); n != 1+logRing+1 {
 		t.Errorf("%d lines written, want %d", n, 1+logRing+1)
 	}
