@@ -76,7 +76,7 @@ func devicesToWatch(ctx context.Context, args []string) ([]watchedDevice, error)
 		}
 		for _, export := range s.Exports {
 			if index, err := nbdnl.ParsePath(export); err == nil {
-				devices = append(devices, kernelDevice(ctx, index, args[0]))
+				devices = append(devices, watchKernel(ctx, index, args[0]))
 			}
 		}
 		return devices, nil
@@ -85,13 +85,13 @@ func devicesToWatch(ctx context.Context, args []string) ([]watchedDevice, error)
 	for _, disk := range m.glob("/sys/block/nbd*") {
 		index, err := nbdnl.ParsePath("/dev/" + strings.TrimPrefix(disk, "/sys/block/"))
 		if err == nil && m.exists(disk+"/pid") && isIdentity(m.text(disk+"/backend")) {
-			devices = append(devices, kernelDevice(ctx, index, ""))
+			devices = append(devices, watchKernel(ctx, index, ""))
 		}
 	}
 	return devices, nil
 }
 
-func kernelDevice(ctx context.Context, index int, name string) watchedDevice {
+func watchKernel(ctx context.Context, index int, name string) watchedDevice {
 	return watchedDevice{
 		path: nbdnl.Path(index),
 		users: func() ([]string, error) {

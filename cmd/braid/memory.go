@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -168,4 +169,9 @@ func capable(number int) bool {
 		return false
 	}
 	return data[number/32].Effective&(1<<(number%32)) != 0
+}
+
+// kernelDevice tells whether a device of the kernel is to be served.
+func (c *Config) kernelDevice() bool {
+	return slices.ContainsFunc(c.NBD, func(e Export) bool { return e.Network == "nbd" })
 }
