@@ -34,6 +34,11 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 	updates := make(chan netlink.LinkUpdate, 64)
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
 		ErrorCallback: func(err error) {
+			select {
+			case <-done:
+				return // it ends because it was asked to
+			default:
+			}
 			d.log.Log(slog.LevelWarn, "links are not watched any more", "error", err)
 		},
 	})
