@@ -14,6 +14,7 @@ const (
 // A fakeLUN is a disk with a volatile cache, one image for all sessions.
 type fakeLUN struct {
 	live, stable []byte
+	low, high    uint64 // bounds of what may differ between them
 
 	inquiry   scsi.InquiryData
 	serial    string
@@ -47,7 +48,20 @@ func newFakeLUN() *fakeLUN {
 }
 
 // loseCache takes back what was not synced.
-func (l *fakeLUN) loseCache() { copy(l.live, l.stable) }
+func (l *fakeLUN) loseCache() { copy(l.live[l.low:l.high], l.stable[l.low:l.high]) }
+
+func (l *fakeLUN) sync() {
+	copy(l.stable[l.low:l.high], l.live[l.low:l.high])
+	l.low, l.high = 0, 0
+}
+
+// touch notes what is written.
+func (l *fakeLUN) touch(off, end uint64) {
+	if l.high == 0 {
+		l.low = off
+	}
+	l.low, l.high = min(l.low, off), max(l.high, end)
+}
 
 func (l *fakeLUN) execute(c *scsi.Command, cdb scsi.CDB) error {
 	unknown := check(scsi.IllegalRequest, 0x20, 0)
@@ -69,13 +83,13 @@ func (l *fakeLUN) execute(c *scsi.Command, cdb scsi.CDB) error {
 		if l.noSync16 || l.noSync {
 			return unknown
 		}
-		copy(l.stable, l.live)
+		l.sync()
 		return nil
 	case scsi.OpSynchronizeCache10:
 		if l.noSync {
 			return unknown
 		}
-		copy(l.stable, l.live)
+		l.sync()
 		return nil
 	case scsi.OpRead16, scsi.OpRead10:
 		off, end, err := l.span(cdb)
@@ -91,6 +105,7 @@ func (l *fakeLUN) execute(c *scsi.Command, cdb scsi.CDB) error {
 		}
 		off, end, err := l.span(cdb)
 		if err == nil {
+			l.touch(off, end)
 			copy(l.live[off:end], bytes.Repeat(c.Data, int(cdb.Blocks)))
 		}
 		return err
@@ -100,7 +115,9 @@ func (l *fakeLUN) execute(c *scsi.Command, cdb scsi.CDB) error {
 			return err
 		}
 		for _, r := range ranges {
-			clear(l.live[r.LBA*lunBlock : (r.LBA+uint64(r.Blocks))*lunBlock])
+			off, end := r.LBA*lunBlock, (r.LBA+uint64(r.Blocks))*lunBlock
+			l.touch(off, end)
+			clear(l.live[off:end])
 		}
 		return nil
 	}
@@ -119,6 +136,7 @@ func (l *fakeLUN) write(cdb scsi.CDB, data []byte) error {
 	if err != nil {
 		return err
 	}
+	l.touch(off, end)
 	copy(l.live[off:end], data)
 	if cdb.FUA {
 		copy(l.stable[off:end], data)

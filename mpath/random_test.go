@@ -198,7 +198,7 @@ func (c *chaos) reinstated(p *fakePath) bool {
 // TestChaos: no request is lost or ended twice, nothing that was acknowledged is taken back,
 // and what was flushed is stable.
 func TestChaos(t *testing.T) {
-	runs := 60
+	runs := 30
 	if testing.Short() {
 		runs = 10
 	}
