@@ -53,7 +53,8 @@ type slot struct {
 	ends       []time.Duration // when the target ended it soon after, within the last minute
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
 	retryAt    time.Duration
-	failures   int // sessions in a row that did not become active
+	failures   int  // sessions in a row that did not become active
+	prompt     bool // the session came up at the first try
 	lastErr    error
 	final      bool // the peer's answer was final
 	once       bool // it was active in this process
@@ -155,6 +156,9 @@ func (d *Device) sessionUp(s *slot) {
 // activate lets a verified path carry I/O.
 func (d *Device) activate(s *slot) {
 	d.enter(s, active)
+	if !s.inLedger {
+		s.prompt = s.failures <= 1 // the loss before it counts as one
+	}
 	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
 	s.probe = nil
 	if !s.inLedger {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"syscall"
 	"time"
 )
 
@@ -31,10 +30,15 @@ func (e *StrangerError) Error() string {
 func (e *StrangerError) Permanent() bool { return true }
 
 // endedByTarget notes that a session came to an end which a stranger's login with the same
-// ISID could explain. A path that flaps, or a target that restarts, would not take every
-// session so soon and so often.
+// ISID could explain: the target itself closed it in good order, soon after it was up, and
+// takes the next login at once. A network that resets connections, a path that flaps or a
+// target that keeps restarting does not do all of that, and must not end the device.
 func (d *Device) endedByTarget(s *slot, err error) {
-	if d.cfg.StrangerLimit <= 0 || d.now-s.upAt > strangerLife || !closedByPeer(err) {
+	if d.cfg.StrangerLimit <= 0 {
+		return
+	}
+	if !s.prompt || d.now-s.upAt > strangerLife || !errors.Is(err, io.EOF) {
+		s.ends = s.ends[:0]
 		return
 	}
 	kept := s.ends[:0]
@@ -50,9 +54,4 @@ func (d *Device) endedByTarget(s *slot, err error) {
 		}
 	}
 	d.fatal = &StrangerError{Times: d.cfg.StrangerLimit, Last: err}
-}
-
-func closedByPeer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, syscall.EPIPE)
 }
