@@ -39,7 +39,11 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 				return // it ends because it was asked to
 			default:
 			}
-			d.log.Log(slog.LevelWarn, "links are not watched any more", "error", err)
+			select {
+			case <-done: // the subscription was ended by us
+			default:
+				d.log.Log(slog.LevelWarn, "links are not watched any more", "error", err)
+			}
 		},
 	})
 	if err != nil {

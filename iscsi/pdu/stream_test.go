@@ -132,7 +132,7 @@ func (f *feeder) drain(one bool) {
 		if cap(p.Data) != len(p.Data) {
 			f.wrong = append(f.wrong, "more than the data segment can be reached")
 		}
-		if b := f.chooser.placed[p.Header.ITT()]; b != nil && &b[0] != &p.Data[0] {
+		if b := f.chooser.placed[p.Header.ITT()]; b != nil && len(p.Data) > 0 && &b[0] != &p.Data[0] {
 			f.wrong = append(f.wrong, fmt.Sprintf("tag %d is not where it was placed",
 				p.Header.ITT()))
 		}
