@@ -165,6 +165,23 @@ func TestResets(t *testing.T) {
 	}
 }
 
+// A target that ends the only session again and again, in good order and soon after
+// it was made, does so for somebody else who uses the same names: the daemon ends.
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	g := startTgtd(t, tgtConfig{portals: 1})
+	px := proxies(t, g.portals)
+	d := up(t, sessionURLs(proxyAddresses(px), tgtIQN, 1))
+	for i := range 3 {
+		before := d.awaitStatus("the path active", func(s *status) bool { return s.all("active") })
+		px[0].finish()
+		if i < 2 {
+			d.awaitStatus("the path lost", func(s *status) bool { return s.failovers() > before.failovers() })
+		}
+	}
+	contains(t, d.refused(1), "initiator name", "3 times")
+}
+
 // A write whose path is lost before the answer is doubtful until the lost session
 // is fenced, which takes its reinstatement through the other portal.
 func TestDoubtfulWrite(t *testing.T) {

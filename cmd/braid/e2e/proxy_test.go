@@ -75,6 +75,15 @@ func (p *proxy) reset() {
 	}
 }
 
+// finish ends all connections in good order. New ones are taken.
+func (p *proxy) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for l := range p.links {
+		l.down.Close()
+	}
+}
+
 // refuse ends all connections and takes no new ones.
 func (p *proxy) refuse() {
 	p.mu.Lock()
