@@ -75,6 +75,12 @@ func (d *Device) answered(s *slot, o *op) {
 	case lost:
 		s.stats.Retries++
 		d.unknown(o, v.sent)
+	case done:
+		if o.kind == opWrite {
+			d.good(o)
+		} else {
+			d.retry(s, o, 0) // what of the data has come is not told
+		}
 	case again:
 		d.retry(s, o, 0)
 	case later:

@@ -75,7 +75,7 @@ func (d *Device) sync(t barrier.Token) {
 
 // syncAnswered takes the answer to a SYNCHRONIZE CACHE.
 func (d *Device) syncAnswered(s *slot, o *op) {
-	if o.cmd.Err == nil {
+	if o.cmd.Err == nil || judge(o.cmd.Err).action == done {
 		s.syncDone, s.busySince = o, never
 		return // counted when everything sent before it is answered too
 	}

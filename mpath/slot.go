@@ -53,8 +53,9 @@ type slot struct {
 	ends       []time.Duration // when the target ended it soon after, within the last minute
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
 	retryAt    time.Duration
-	failures   int  // sessions in a row that did not become active
-	prompt     bool // the session came up at the first try
+	failures   int   // sessions in a row that did not become active
+	prompt     bool  // the session came up at the first try
+	refusal    error // why it is logged out, if that is because of what its LUN is
 	lastErr    error
 	final      bool // the peer's answer was final
 	once       bool // it was active in this process
@@ -170,7 +171,9 @@ func (d *Device) activate(s *slot) {
 		}
 	}
 	d.noPathSince = never
-	d.ready = true
+	if !d.ready {
+		d.ready, d.readyAt = true, d.now
+	}
 	d.log(slog.LevelInfo, "path active", "path", s.name)
 }
 
@@ -213,16 +216,14 @@ func (d *Device) lose(s *slot) {
 		d.left(s, clean)
 		return
 	}
-	s.lastErr = err
 	if alive {
 		s.stats.Failovers++
 		d.endedByTarget(s, err)
 		d.checkSiblings()
 	}
 	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)
-	s.failures++
 	d.needFence(s, alive)
-	d.plan(s, permanent(err) && !s.once) // a target that restarts may not know its LUNs yet
+	d.failed(s, err)
 	d.countPaths()
 }
 
@@ -240,7 +241,24 @@ func (d *Device) left(s *slot, clean bool) {
 		d.erase(s)
 		return
 	}
+	if s.refusal != nil {
+		if clean {
+			d.erase(s)
+		}
+		d.failed(s, s.refusal)
+		s.refusal = nil
+		return
+	}
 	s.via, s.retryAt = s.index, d.now+d.backoff(s)
+}
+
+// failed plans what follows a session that came to nothing.
+func (d *Device) failed(s *slot, err error) {
+	s.lastErr = err
+	s.failures++
+	// A target that restarts may not know its LUNs yet: only a path that never worked is
+	// given up.
+	d.plan(s, permanent(err) && !s.once)
 }
 
 // plan says when, and through whose portals, the next session is opened. A lost session

@@ -16,6 +16,7 @@ const (
 	refuse                  // the device's answer is final
 	lost                    // the nexus is gone, nobody knows
 	demote                  // like later, but a simpler command may do
+	done                    // it was done, with an effort that the device tells of
 )
 
 // A verdict is what an error means for the command that met it.
@@ -62,6 +63,8 @@ func judgeSense(s scsi.Sense) (action, Errno) {
 	switch s.Key {
 	case scsi.UnitAttention, scsi.AbortedCommand:
 		return again, OK
+	case scsi.NoSense, scsi.RecoveredError, scsi.Completed:
+		return done, EIO
 	case scsi.NotReady:
 		if s.ASC == 0x04 { // becoming ready, or in a state of ALUA that passes
 			return later, OK

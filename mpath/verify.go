@@ -2,6 +2,7 @@ package mpath
 
 import (
 	"log/slog"
+	"time"
 
 	"braid/iscsi/scsi"
 )
@@ -118,14 +119,25 @@ func (d *Device) adopt(s *slot, found *LUN) {
 	}
 }
 
-// refusePath ends a session whose LUN cannot be used. Before the device was used, a
-// path that leads elsewhere is a mistake that somebody should hear of at once.
+// startGrace is how long after the first path became active a path that leads elsewhere
+// still counts as a mistake in what the device was started with.
+const startGrace = 2 * time.Second
+
+// refusePath ends a session whose LUN cannot be used. At the start that is a mistake that
+// somebody should hear of at once; later the other paths go on without it.
 func (d *Device) refusePath(s *slot, err error) {
 	d.log(slog.LevelError, "path refused", "path", s.name, "error", err)
-	if permanent(err) && d.known && !d.used && !s.once && d.fatal == nil && s.probe != nil {
+	starting := !d.ready || !d.used && d.now < d.readyAt+startGrace
+	if permanent(err) && d.known && starting && !s.once && d.fatal == nil && s.probe != nil {
 		d.fatal = err
 	}
-	s.path.Kill(d.now, err)
+	if s.inLedger { // it has commands out that must not be waited for
+		s.path.Kill(d.now, err)
+		return
+	}
+	s.refusal, s.probe = err, nil
+	d.enter(s, leaving)
+	s.path.Logout(d.now)
 }
 
 // reverify looks again at what a path leads to, after the target told of a change. It
