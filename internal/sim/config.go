@@ -50,6 +50,7 @@ type Config struct {
 	Faults   time.Duration // mean time between faults; 0: none
 	Mix      uint32        // which faults, as bits
 	Ghosts   bool
+	Late     time.Duration // commands of a lost nexus come so much later at the most
 	Reorder  time.Duration // commands wait up to so long at the target
 	Latency  time.Duration
 	Pace     pace
@@ -64,7 +65,7 @@ type pace struct {
 	retryMin, retryMax time.Duration
 	nop, login         time.Duration
 	settle, margin     time.Duration
-	late               time.Duration // ghosts are executed so much later at the most
+	late               time.Duration // Config.Late at the most
 	freeze             time.Duration // a process stops so long at the most
 	span               time.Duration // other faults last so long at the most
 	slow               time.Duration // a slow wire's jitter
@@ -92,12 +93,12 @@ func (c Config) String() string {
 		"%s, selector %d, fence %d, no path %v, retain %d, memory %d, per nexus %v, wce %v, fua %v, thin %v, "+
 		"digests %v, immediate %v, initial R2T %v, bursts %d/%d/%d, t2w %d t2r %d, depth %d, record %v, "+
 		"blocks %d x %d (hot %d), %d clients x %d, %d requests in %v, faults every %v (mix %#x), "+
-		"ghosts %v, reorder %v, latency %v, pace %s",
+		"ghosts %v (late %v), reorder %v, latency %v, pace %s",
 		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence, c.NoPath,
 		c.Retain, c.Memory, c.Volatility == target.PerNexus, c.WriteCache, c.FUA, c.Thin,
 		c.Digests, c.Immediate, c.InitialR2T, c.Burst, c.FirstBurst, c.Segment, c.Time2Wait,
 		c.Time2Retain, c.Depth, c.Record, c.Blocks, c.BlockSize, c.Hot, c.Clients, c.Slots, c.Ops,
-		c.Length, c.Faults, c.Mix, c.Ghosts, c.Reorder, c.Latency,
+		c.Length, c.Faults, c.Mix, c.Ghosts, c.Late, c.Reorder, c.Latency,
 		c.Pace.name)
 }
 
@@ -112,7 +113,7 @@ func newConfig(seed uint64) Config {
 		Hot:        pick[uint64](r, 8, 16, 48),
 		Sessions:   pick(r, 1, 2, 2, 2, 3, 4),
 		Conns:      pick(r, 1, 1, 1, 2, 3),
-		OneGroup:   r.IntN(3) > 0,
+		OneGroup:   r.IntN(2) == 0,
 		Barrier:    pick(r, barrier.Drain, barrier.Drain, barrier.Hold, barrier.Epoch),
 		Selector:   pick(r, mpath.ServiceTime, mpath.QueueLength, mpath.RoundRobin, mpath.RoundRobin),
 		Fence:      pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait),
@@ -158,6 +159,7 @@ func newConfig(seed uint64) Config {
 		c.Faults = c.Length / time.Duration(pick(r, 4, 12, 40))
 		c.Mix = r.Uint32() | r.Uint32()
 	}
+	c.Late = c.Pace.late / time.Duration(pick(r, 1, 4, 16))
 	if c.Ghosts || r.IntN(3) == 0 {
 		c.Reorder = c.Pace.late / time.Duration(pick(r, 4, 10, 50, 400))
 	}

@@ -26,13 +26,14 @@ const (
 	faultBusy
 	faultAbort
 	faultReadError
+	faultHaunt
 	faultCount
 )
 
 var faultNames = [...]string{
 	"cut connection", "cut portal", "dark", "restart losing", "restart keeping", "restart silent",
 	"lose cache", "refuse logins", "freeze target", "freeze braid", "slow", "drop client",
-	"busy", "aborted command", "read error",
+	"busy", "aborted command", "read error", "haunt",
 }
 
 // faults makes things go wrong.
@@ -77,10 +78,10 @@ func (f *faults) span() time.Duration {
 // faultOdds are the odds of a fault among those of the mix: what loses sessions in the
 // middle of their work comes more often than what lets nobody work.
 var faultOdds = [faultCount]int{
-	faultCutConn: 8, faultCutPortal: 2, faultDark: 3, faultRestartLosing: 2,
+	faultCutConn: 8, faultCutPortal: 5, faultDark: 3, faultRestartLosing: 2,
 	faultRestartKeeping: 1, faultRestartSilent: 2, faultLoseCache: 2, faultRefuseLogins: 1,
 	faultFreezeTarget: 1, faultFreezeBraid: 1, faultSlow: 1, faultDropClient: 2, faultBusy: 1,
-	faultAbort: 1, faultReadError: 1,
+	faultAbort: 1, faultReadError: 1, faultHaunt: 6,
 }
 
 func (f *faults) draw() int {
@@ -132,6 +133,8 @@ func (f *faults) strike() {
 		f.slow(wire)
 	case faultBusy, faultAbort, faultReadError:
 		f.refuse(kind)
+	case faultHaunt:
+		f.haunt(portal)
 	case faultDropClient:
 		w.people[f.rng.IntN(len(w.people))].drop(f.rng.IntN(2) == 0)
 	}
@@ -143,6 +146,27 @@ func (f *faults) cutPortal(w *wire) {
 		w.cutPair(p)
 	}
 	w.a.after(f.span(), call(func() { w.cut = false }))
+}
+
+// haunt lets commands pile up behind a portal and then takes the portal away for longer
+// than they last: a queue of ghosts, if the run has such.
+func (f *faults) haunt(portal int) {
+	w := f.w
+	t := w.target.t
+	t.Delay(portal, w.cfg.Late/4, w.cfg.Late/2)
+	w.agenda.after(w.cfg.Late/4, call(func() {
+		t.Delay(portal, 0, w.cfg.Reorder)
+		if f.over {
+			t.Delay(portal, 0, 0)
+			return
+		}
+		wire := w.wires[portal]
+		wire.cut = true
+		for _, p := range append([]*pair(nil), wire.live()...) {
+			wire.cutPair(p)
+		}
+		w.agenda.after(2*w.cfg.Late, call(func() { wire.cut = false }))
+	}))
 }
 
 func (f *faults) darken(w *wire) {

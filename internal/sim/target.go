@@ -66,7 +66,7 @@ func newTargetHost(w *world, rng *rand.Rand) (*targetHost, error) {
 		return nil, err
 	}
 	if c.Ghosts {
-		h.t.ExecuteLate(true, c.Pace.late/50, c.Pace.late)
+		h.t.ExecuteLate(true, c.Late/20, c.Late)
 	}
 	for i := range c.Portals {
 		h.t.Delay(i, 0, c.Reorder)

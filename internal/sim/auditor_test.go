@@ -1,0 +1,154 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// paper is a disk of one block per letter, for histories written down by hand.
+type paper struct{ op []uint32 }
+
+func (p *paper) ReadStable(dst []byte, lba uint64) {
+	clear(dst)
+	if op := p.op[lba]; op != zeroOp {
+		stamp(dst, op, lba)
+	}
+}
+
+// history plays a history over a disk of one block. Its words:
+//
+//	w1 z1 t1     a write, zeroing or trim called 1 begins; W1 with FUA
+//	f1 r1        a flush or read begins
+//	+1           it is answered; for a read +1=2 with the value of 2, =0 with zeroes
+//	-1           nobody waits for it any more
+//	d2           the stable content of the block is now the value of 2
+func history(words string) string {
+	disk := &paper{op: make([]uint32, 1)}
+	a := newAuditor(512, 1, disk)
+	a.excused = func(*request, uint32) bool { return false }
+	reqs := map[string]*request{"0": {}}
+	for _, w := range strings.Fields(words) {
+		name, value, _ := strings.Cut(w[1:], "=")
+		switch w[0] {
+		case '+':
+			b := make([]byte, 512)
+			if v := reqs[value]; v != nil && v.id != 0 {
+				stamp(b, v.id, 0)
+			}
+			a.end(reqs[name], 0, b)
+		case '-':
+			a.lost(reqs[name])
+		case 'd':
+			disk.op[0] = reqs[name].id
+		default:
+			kind := map[byte]opKind{'w': opWrite, 'W': opWrite, 'z': opZero, 't': opTrim, 'f': opFlush,
+				'r': opRead}[w[0]]
+			r := &request{kind: kind, n: 1, fua: w[0] == 'W'}
+			reqs[name] = r
+			a.begin(r)
+		}
+	}
+	return a.fault
+}
+
+func TestAuditor(t *testing.T) {
+	for _, c := range []struct {
+		what, words string
+		wrong       bool
+	}{
+		{"what was written is read", "w1 +1 r2 +2=1", false},
+		{"what was overwritten is not", "w1 +1 r2 +2=0", true},
+		{"during a write both may be read", "w1 r2 +2=0 r3 +3=1", false},
+		{"a write under way may be taken back", "w1 r2 +2=1 r3 +3=0 +1 r4 +4=1", false},
+		{"an acknowledged one may not", "w1 r2 +2=1 +1 r3 +3=0", true},
+		{"a read that began before the answer may still see the old", "w1 r2 +1 +2=0", false},
+		{"two at a time end in either order", "w1 w2 +1 +2 r3 +3=1", false},
+		{"but in one", "w1 w2 +1 +2 r3 +3=1 r4 +4=2", true},
+		{"a read that saw the one after the other was answered tells",
+			"w1 w2 +1 r3 +3=2 +2 r4 +4=1", true},
+		{"a read from before the answer does not", "w1 w2 r3 +3=2 +1 +2 r4 +4=1", false},
+		{"one that was given up may come at any time", "w1 -1 w2 +2 r3 +3=2 r4 +4=1", false},
+		{"zeroes are zeroes", "w1 +1 z2 +2 r3 +3=0", false},
+		{"and not what was before", "w1 +1 z2 +2 r3 +3=1", true},
+		{"a trim too", "w1 +1 t2 +2 r3 +3=1", true},
+		{"a flush with its write on the disk", "w1 +1 d1 f2 +2", false},
+		{"a flush without", "w1 +1 f2 +2", true},
+		{"a flush covers no write that was not answered", "w1 f2 +1 +2", false},
+		{"a newer write is as good", "w1 +1 w2 d2 f3 +3", false},
+		{"an older one is not", "w1 +1 w2 +2 d1 f3 +3", true},
+		{"FUA is on the disk", "W1 d1 +1", false},
+		{"or is not FUA", "W1 +1", true},
+		{"FUA says nothing of others", "w1 w2 +2 W3 d3 +3 +1", false},
+		{"what nobody wrote", "w1 +1 w2 +2 w3 +3 r4 +4=1", true},
+		{"two answers", "w1 +1 +1", true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			if got := history(c.words); (got != "") != c.wrong {
+				t.Errorf("%s: %q", c.words, got)
+			}
+		})
+	}
+}
+
+func TestStamp(t *testing.T) {
+	for _, size := range []int{512, 4096} {
+		b := make([]byte, size)
+		if op, err := readStamp(b, 7, true); op != zeroOp || err != nil {
+			t.Errorf("zeroes: %d, %v", op, err)
+		}
+		stamp(b, 42, 7)
+		if op, err := readStamp(b, 7, true); op != 42 || err != nil {
+			t.Errorf("stamp: %d, %v", op, err)
+		}
+		if _, err := readStamp(b, 8, true); err == nil {
+			t.Error("the content of another block is taken")
+		}
+		for i := range b {
+			b[i] ^= 1
+			if op, err := readStamp(b, 7, true); err == nil && op == 42 {
+				t.Fatalf("a flipped bit of byte %d is not seen", i)
+			}
+			b[i] ^= 1
+		}
+		fill(b)
+		if _, err := readStamp(b, 7, true); err == nil || !strings.Contains(err.Error(), "given back") {
+			t.Errorf("poison: %v", err)
+		}
+	}
+}
+
+func TestMemory(t *testing.T) {
+	m := newMemory(1 << 20)
+	a := m.Get(5000)
+	if len(a) != 5000 || cap(a) != 8192 || m.inUse != 8192 {
+		t.Fatalf("len %d, cap %d, in use %d", len(a), cap(a), m.inUse)
+	}
+	m.Put(a)
+	a[17] = 1
+	if m.checkAll(); m.fault == "" {
+		t.Error("a write to what was given back is not found")
+	}
+	panics := func(what string, f func()) {
+		defer func() {
+			if recover() == nil {
+				t.Errorf("no panic: %s", what)
+			}
+		}()
+		f()
+	}
+	panics("twice", func() { m.Put(a) })
+	panics("in part", func() { b := m.Get(8192); m.Put(b[4096:]) })
+	var list [][]byte
+	for b := m.Get(maxBuffer); b != nil; b = m.Get(maxBuffer) {
+		list = append(list, b)
+	}
+	if len(list) != 3 {
+		t.Errorf("%d buffers fit", len(list))
+	}
+}
+
+func ExampleConfig() {
+	fmt.Println(newConfig(1).String()[:7])
+	// Output: seed 1:
+}
