@@ -23,6 +23,10 @@ const (
 	// daemon had; and how often it says in its log that a request waits.
 	ioTimeout = 5 * time.Second
 
+	// maxRequest is the largest request of the kernel: what a target takes in one
+	// burst. The driver's own limit makes eight of a read of this size.
+	maxRequest = 1 << 20
+
 	// attachTimeout bounds how long a device may take to be made.
 	attachTimeout = 15 * time.Second
 )
@@ -56,9 +60,10 @@ func (d *daemon) attach(export int, wanted string) {
 			ServerFlags: d.stack.Info().TransmissionFlags(), Backend: lun.Identity,
 			DeadTimeout: deadTimeout,
 		},
-		IOTimeout: ioTimeout,
-		Serve:     d.serveKernel,
-		Log:       d.log.Log,
+		IOTimeout:  ioTimeout,
+		MaxRequest: maxRequest,
+		Serve:      d.serveKernel,
+		Log:        d.log.Log,
 	}
 	go func() {
 		defer cancel()
@@ -96,6 +101,7 @@ func (d *daemon) attachDone(now time.Duration, export int, a *nbdnl.Attachment, 
 		return
 	}
 	d.addresses[export] = a.Path()
+	go announceDevice(a.Path(), d.log.Log)
 	if a.TakenOver() {
 		d.log.Log(slog.LevelInfo, "the device of an earlier daemon is taken over",
 			"device", a.Path())
@@ -142,7 +148,7 @@ func (d *daemon) detachKernel(ctx context.Context) error {
 		if k == nil {
 			return nil
 		}
-		return k.detach()
+		return k.detach(d.log)
 	case <-d.loop.Done():
 		return nil
 	case <-ctx.Done():
@@ -150,7 +156,7 @@ func (d *daemon) detachKernel(ctx context.Context) error {
 	}
 }
 
-func (k *kernelExport) detach() error {
+func (k *kernelExport) detach(log *Log) error {
 	k.cancel()
 	<-k.done
 	k.mu.Lock()
@@ -162,6 +168,7 @@ func (k *kernelExport) detach() error {
 	if inUse := new(nbdnl.ErrInUse); errors.As(err, &inUse) {
 		return err
 	}
+	announceDevice(k.attached.Path(), log.Log)
 	k.attached = nil
 	return err
 }
@@ -169,7 +176,7 @@ func (k *kernelExport) detach() error {
 // release detaches the device if nobody uses it, else leaves it to the next
 // daemon.
 func (k *kernelExport) release(log *Log) error {
-	err := k.detach()
+	err := k.detach(log)
 	if inUse := new(nbdnl.ErrInUse); !errors.As(err, &inUse) {
 		return err
 	}

@@ -52,6 +52,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire(), newTarget(),
 		newDemo())
+	root.AddCommand(deployCommands()...)
 	return root
 }
 

@@ -86,6 +86,9 @@ func newDaemon(p *plan, log *Log) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.config.kernelDevice() {
+		protect(pool.Size(), log.Log)
+	}
 	cfg := p.stackConfig()
 	cfg.Network, cfg.Pool, cfg.Log = l, pool, log.Log
 	cfg.Rand = mrand.New(mrand.NewPCG(mrand.Uint64(), mrand.Uint64()))
@@ -129,6 +132,7 @@ func (d *daemon) run(stdout io.Writer) error {
 		}
 	}()
 	go d.watchLinks(d.loop.Done())
+	keepWatch(d.loop, d.log.Log)
 	if err := d.loop.Run(d); err != nil {
 		return err
 	}
