@@ -23,7 +23,10 @@ type Config struct {
 	Sockets int
 	// IOTimeout is how often the kernel looks after a request that has no
 	// answer: so long after a restart those of the old process are asked again.
+	// With several sockets Settings.Timeout is in its place.
 	IOTimeout time.Duration
+	// MaxRequest is the largest READ or WRITE in bytes; 0 leaves it to the driver.
+	MaxRequest int
 
 	// Serve hands over the other end of a socket, which is the callee's in any
 	// case: requests come from it, after which no handshake. gone is closed
@@ -63,6 +66,7 @@ type driver interface {
 	find(backend string) (int, error)
 	size(index int) (uint64, error)
 	setIOTimeout(index int, t time.Duration) error
+	setMaxRequest(index, bytes int) error
 }
 
 type kernel struct {
@@ -132,12 +136,25 @@ func attach(ctx context.Context, cfg Config, d driver, dead <-chan int) (*Attach
 	if err != nil {
 		return nil, err
 	}
-	if err := d.setIOTimeout(a.index, cfg.IOTimeout); err != nil {
-		cfg.Log(slog.LevelWarn, "requests of a process that ended are asked again late",
-			"device", a.Path(), "err", err)
-	}
+	a.tune()
 	a.keep(gone, dead)
 	return a, nil
+}
+
+// tune sets what netlink has no word for. A device works without. With several
+// sockets the timer of requests is Settings.Timeout, which the driver has set.
+func (a *Attachment) tune() {
+	var err error
+	if a.cfg.Sockets == 1 {
+		err = a.driver.setIOTimeout(a.index, a.cfg.IOTimeout)
+	}
+	if err == nil && a.cfg.MaxRequest > 0 {
+		err = a.driver.setMaxRequest(a.index, a.cfg.MaxRequest)
+	}
+	if err != nil {
+		a.cfg.Log(slog.LevelWarn, "the device has the driver's default settings",
+			"device", a.Path(), "err", err)
+	}
 }
 
 func (cfg *Config) validate() error {

@@ -20,6 +20,7 @@ type fakeKernel struct {
 	sockets  []int // its copies
 	bytes    uint64
 	timeout  time.Duration
+	largest  int
 	refused  int   // sockets that were discarded
 	failWith error // of Reconfigure
 	connects []int // the index asked for at each
@@ -114,6 +115,11 @@ func (k *fakeKernel) setIOTimeout(_ int, t time.Duration) error {
 	return nil
 }
 
+func (k *fakeKernel) setMaxRequest(_, bytes int) error {
+	k.largest = bytes
+	return nil
+}
+
 // fakeServer serves sockets until they are cut.
 type fakeServer struct {
 	mu     sync.Mutex
@@ -163,8 +169,8 @@ func testConfig(s *fakeServer) Config {
 	return Config{
 		Device:    autoDevice,
 		Settings:  Settings{Size: 1 << 20, BlockSize: 512, Backend: "naa.1", DeadTimeout: time.Hour},
-		IOTimeout: 5 * time.Second,
-		Serve:     s.serve,
+		IOTimeout: 5 * time.Second, MaxRequest: 1 << 20,
+		Serve: s.serve,
 	}
 }
 
@@ -184,8 +190,8 @@ func TestAttachNew(t *testing.T) {
 	if a.TakenOver() || a.Path() != "/dev/nbd2" || k.connects[0] != -1 {
 		t.Errorf("taken over %v, %s, asked for %d", a.TakenOver(), a.Path(), k.connects)
 	}
-	if k.timeout != 5*time.Second {
-		t.Errorf("io_timeout %v", k.timeout)
+	if k.timeout != 5*time.Second || k.largest != 1<<20 {
+		t.Errorf("io_timeout %v, largest request %d", k.timeout, k.largest)
 	}
 	// The kernel's end is held by the kernel alone: it sees the end of ours.
 	s.cut(0)
@@ -310,6 +316,9 @@ func TestSeveralSockets(t *testing.T) {
 	s.cut(1)
 	s.cut(2)
 	s.wait(t, 5)
+	if k.timeout != 0 {
+		t.Errorf("io_timeout %v takes the place of the timeout of requests", k.timeout)
+	}
 }
 
 func TestResize(t *testing.T) {

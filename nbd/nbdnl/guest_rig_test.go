@@ -179,6 +179,15 @@ func (g *rig) cut() {
 	})
 }
 
+// cutOne ends the oldest connection.
+func (g *rig) cutOne() {
+	g.loop.Post(func(now time.Duration) {
+		g.conns[0].sock.Close(true)
+		g.conns[0].Closed(now, nil)
+		g.conns = g.conns[1:]
+	})
+}
+
 const (
 	diskSize = 192 << 20
 	backend  = "naa.60014057b8d9e0000000000000000001"
@@ -189,9 +198,10 @@ func (g *rig) config(device string) Config {
 		Device: device,
 		Settings: Settings{Size: g.ram.info.Size, BlockSize: 512,
 			ServerFlags: g.ram.info.TransmissionFlags(), Backend: backend, DeadTimeout: time.Hour},
-		IOTimeout: 3 * time.Second,
-		Serve:     g.serve,
-		Log:       logTo(os.Stderr),
+		IOTimeout:  3 * time.Second,
+		MaxRequest: 1 << 20,
+		Serve:      g.serve,
+		Log:        logTo(os.Stderr),
 	}
 }
 

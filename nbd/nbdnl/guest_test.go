@@ -30,7 +30,7 @@ func TestGuestFileSystem(t *testing.T) {
 		t.Errorf("io_timeout %s ms", got)
 	}
 	for file, want := range map[string]string{"queue/write_cache": "write back", "queue/fua": "1",
-		"queue/logical_block_size": "512", "ro": "0"} {
+		"queue/logical_block_size": "512", "queue/max_sectors_kb": "1024", "ro": "0"} {
 		if got, err := system.read(a.Index(), file); err != nil || got != want {
 			t.Errorf("%s is %q, want %q; %v", file, got, want, err)
 		}
@@ -203,6 +203,37 @@ func TestGuestSocketLost(t *testing.T) {
 		if got := g.ram.data[i<<20]; got != byte(i) {
 			t.Errorf("%d, want %d", got, i)
 		}
+	}
+}
+
+// With two sockets, what the lost one had is asked on the other when the timeout
+// of requests is over.
+func TestGuestTwoSockets(t *testing.T) {
+	g := newTestRig(t)
+	cfg := g.config("auto")
+	cfg.Sockets, cfg.Settings.Timeout = 2, 2*time.Second
+	a, err := Attach(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	load := exec.Command("fio", "--name=load", "--filename="+a.Path(), "--size=32m", "--rw=randrw",
+		"--bs=64k", "--ioengine=libaio", "--iodepth=16", "--numjobs=2", "--direct=1",
+		"--offset_increment=64m", "--verify=crc32c", "--verify_backlog=64", "--time_based",
+		"--runtime=8")
+	out := new(bytes.Buffer)
+	load.Stdout, load.Stderr = out, out
+	if err := load.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		time.Sleep(2 * time.Second)
+		g.cutOne()
+	}
+	if err := load.Wait(); err != nil {
+		t.Errorf("load: %v\n%s", err, out)
+	}
+	if err := a.Detach(); err != nil {
+		t.Error(err)
 	}
 }
 
