@@ -1,0 +1,24 @@
+# The target cannot be reached at boot. The mount waits for it, and is there when it is.
+# Then a mount by hand, without _netdev: it too is unmounted before the daemon ends.
+source /in/test/lib.sh
+paths=2
+sleep 40
+[ "$(property ActiveState)" = activating ] || fail "the daemon does not wait for its target"
+[ "$(property ActiveState srv-lun0.mount)" = inactive ]
+mountpoint -q $mnt && fail "mounted without a target"
+[ "$(property NRestarts)" = 0 ]
+note "the target comes up"
+target_modules
+lun_file /out/lun.img 256
+portals
+within 60 mountpoint -q $mnt
+active
+within 30 all_up
+umount $mnt
+mkdir -p /mnt/byhand
+mount /dev/nbd0 /mnt/byhand
+head -c 32M /dev/urandom >/run/random
+cp /run/random /mnt/byhand/unsynced
+sha256sum </mnt/byhand/unsynced >/out/sum
+note "powering off with a mount by hand"
+touch /run/vm-poweroff
