@@ -289,5 +289,9 @@ h.pwrite(b"y" * 512, 512, nbd.CMD_FLAG_FUA)
 assert h.pread(512, 512, nbd.CMD_FLAG_DF) == b"y" * 512
 h.shutdown()
 `, sh.uri())
-	sh.peer("nbdsh", "-c", script)
+	if _, err := exec.LookPath("nbdsh"); err != nil {
+		t.Skip("SKIPPED: nbdsh is not installed, so its judgement is missing")
+	}
+	// As nbdsh would, but with Debian's own Python, which has its module.
+	sh.peer("/usr/bin/python3", "-m", "nbd", "-c", script)
 }

@@ -23,12 +23,15 @@ have_go() {
 		die "braid needs Go $want, this is ${have#go}: https://go.dev/doc/install"
 }
 
-# tools TOOL=PACKAGE... installs the Debian packages of the tools that are
-# missing, as root; else it says what is missing. On CI nothing may be missing.
+# tools TOOL=PACKAGE... installs the Debian packages of the tools (or files, by pattern)
+# that are missing, as root; else it says what is missing. On CI nothing may be missing.
 tools() {
 	local pair missing=() packages=()
 	for pair in "$@"; do
-		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null && continue
+		case $pair in
+		/*) compgen -G "${pair%%=*}" >/dev/null && continue ;;
+		*) PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null && continue ;;
+		esac
 		missing+=("${pair%%=*}")
 		packages+=("${pair#*=}")
 	done
