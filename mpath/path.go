@@ -55,6 +55,16 @@ type Connector interface {
 	Open(now time.Duration, slot, via int) Path
 }
 
+// A PathError names the path that met an error.
+type PathError struct {
+	Path string // as in SlotConfig.Name
+	Err  error
+}
+
+func (e *PathError) Error() string { return e.Path + ": " + e.Err.Error() }
+
+func (e *PathError) Unwrap() error { return e.Err }
+
 // permanent reports whether err says that trying again cannot help.
 func permanent(err error) bool {
 	var p interface{ Permanent() bool }

@@ -271,7 +271,7 @@ func (d *Device) plan(s *slot, final bool) {
 		return
 	}
 	if final && !d.ready && d.allFinal() {
-		d.fatal = s.lastErr
+		d.fatal = &PathError{s.name, s.lastErr}
 	}
 	earliest := s.lostAt + s.rec.nexus.Time2Wait
 	sibling := d.fenceSibling(s)

@@ -129,7 +129,7 @@ func (d *Device) refusePath(s *slot, err error) {
 	d.log(slog.LevelError, "path refused", "path", s.name, "error", err)
 	starting := !d.ready || !d.used && d.now < d.readyAt+startGrace
 	if permanent(err) && d.known && starting && !s.once && d.fatal == nil && s.probe != nil {
-		d.fatal = err
+		d.fatal = &PathError{s.name, err}
 	}
 	if s.inLedger { // it has commands out that must not be waited for
 		s.path.Kill(d.now, err)

@@ -72,8 +72,8 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 	case starting:
 		next = min(next, d.stepStart(now))
 	case serving:
-		if d.stack.Device().Fatal() != nil {
-			d.fail(now, d.fatalError(now))
+		if err := d.stack.Device().Fatal(); err != nil {
+			d.fail(now, explain(err))
 		}
 	case stopping:
 		if d.stack.Device().Stopped() {
@@ -97,7 +97,7 @@ func (d *daemon) stepStart(now time.Duration) time.Duration {
 	dev := d.stack.Device()
 	switch {
 	case dev.Fatal() != nil:
-		d.fail(now, d.fatalError(now))
+		d.fail(now, explain(dev.Fatal()))
 	case dev.Ready():
 		if d.serveBy == 0 {
 			d.serveBy = now + siblingTime
@@ -150,17 +150,6 @@ func (d *daemon) serve() error {
 		return nil
 	}
 	return d.ready()
-}
-
-// fatalError says on which path the device met its end.
-func (d *daemon) fatalError(now time.Duration) error {
-	err := d.stack.Device().Fatal()
-	for _, p := range d.stack.Device().Status(now).Paths {
-		if p.LastErr != nil && errors.Is(err, p.LastErr) {
-			return explainPath(d.plan.urls[p.Index], err)
-		}
-	}
-	return explain(err)
 }
 
 // startError says what was tried in vain.

@@ -11,6 +11,7 @@ import (
 	"braid/internal/loop"
 	"braid/iscsi"
 	"braid/iscsi/scsi"
+	"braid/mpath"
 )
 
 // explain turns what went wrong into one line for a person: what was tried,
@@ -22,6 +23,10 @@ func explain(err error) error {
 	var before *explained
 	if errors.As(err, &before) {
 		return err
+	}
+	var path *mpath.PathError
+	if errors.As(err, &path) {
+		return explainPath(path.Path, path.Err)
 	}
 	text, remedy := wordsFor(err)
 	text = strings.ReplaceAll(text, "\n", " ")
