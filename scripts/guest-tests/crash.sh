@@ -28,8 +28,9 @@ check=$!
 	dmsetup message recorded 0 mark >/run/records &
 records=$!
 if [ "$lose" = lose ]; then
+	cut_for=4 heal_for=3
 	pull_paths_until_gone $check $records
-	[ $cuts -gt 0 ] || fail "no path was cut"
+	[ $cuts -gt 1 ] || fail "only $cuts cuts"
 fi
 wait $check || fail "fscheck"
 wait $records || fail "the records"

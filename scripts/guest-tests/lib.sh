@@ -78,20 +78,22 @@ heal_path() {
 	ip -n tgt link set t$1 up
 }
 
-# pull_paths_until_gone PID... cuts one path after the other, each for 8 of 20 s, until
-# the processes have ended; how it is cut changes. It returns how often in $cuts.
+# pull_paths_until_gone PID... cuts one path after the other, each for $cut_for seconds
+# with $heal_for before and after, until the processes have ended; how it is cut changes.
+# How often is in $cuts.
+cut_for=8 heal_for=6
 pull_paths_until_gone() {
 	local how=(drop link reset) i
 	cuts=0
 	while alive "$@"; do
 		i=$((cuts % paths))
-		pause 6 "$@"
+		pause $heal_for "$@"
 		alive "$@" || break
 		cut_path ${how[cuts % 3]} $i
 		cuts=$((cuts + 1))
-		pause 8 "$@"
+		pause $cut_for "$@"
 		heal_path $i
-		pause 6 "$@"
+		pause $heal_for "$@"
 	done
 }
 
@@ -185,8 +187,10 @@ urls() {
 }
 
 # up SHAPE FLAG... starts braid and waits until it is ready and all paths are there. With
-# VIA=socket it serves a socket, and nbd-client makes the kernel device of it.
+# VIA=socket it serves a socket, and nbd-client makes the kernel device of it, but for
+# a test that sets serve_only and works on the socket.
 via=${VIA:-kernel}
+serve_only=
 socket=/run/$name.nbd
 
 up() {
@@ -204,7 +208,9 @@ up() {
 	rm /run/ready
 	note "${line:-braid says nothing}"
 	[ "$line" = "ready $name $serve" ] || fail "not ready"
-	[ $via = kernel ] || nbd-client -unix $socket $device -N $name >/dev/null
+	if [ $via = socket ] && [ -z "$serve_only" ]; then
+		nbd-client -unix $socket $device -N $name >/dev/null
+	fi
 	within 30 whole
 }
 
@@ -220,7 +226,9 @@ whole() {
 
 # down ends braid in order.
 down() {
-	[ $via = kernel ] || nbd-client -d $device >/dev/null
+	if [ $via = socket ] && [ -z "$serve_only" ]; then
+		nbd-client -d $device >/dev/null
+	fi
 	kill -TERM $braid
 	local code=0
 	wait $braid || code=$?

@@ -1,0 +1,313 @@
+"""A raw iSCSI initiator of a few pages, which asks a target how it behaves.
+
+targets-probe.py keys PORTAL TARGET [CID-PORTAL]   what it answers to the widest offers
+targets-probe.py attention PORTAL TARGET LUN       the unit attentions of a new nexus
+targets-probe.py unmap PORTAL TARGET LUN           its answer to UNMAP
+targets-probe.py reinstate PORTAL TARGET LUN UNDER open|closed [PORTAL2]
+targets-probe.py abort PORTAL TARGET LUN UNDER task|lun
+targets-probe.py panic PORTAL,PORTAL... TARGET LUN
+
+UNDER is the device below the target's backing, which the target's writes reach some
+seconds late: it tells when a write was really done. It knows no more of RFC 7143 than
+that takes, and it is no part of braid, so that it can judge both.
+"""
+import mmap
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+
+LOGIN, COMMAND, TMF, LOGOUT, NOP_OUT = 0x03, 0x01, 0x02, 0x06, 0x00
+LOGIN_R, COMMAND_R, TMF_R, DATA_IN, R2T, NOP_IN, ASYNC = 0x23, 0x21, 0x22, 0x25, 0x31, 0x20, 0x32
+ISID = bytes([0x80, 0x12, 0x34, 0x56, 0x00, 0x01])
+NOBODY = 0xFFFFFFFF
+LBA_BYTES = 512
+AT = 1 << 20  # where the test writes, in bytes
+
+WIDEST = {
+    "HeaderDigest": "CRC32C,None", "DataDigest": "CRC32C,None", "MaxConnections": "8",
+    "ErrorRecoveryLevel": "2", "InitialR2T": "No", "ImmediateData": "Yes",
+    "DefaultTime2Wait": "0", "DefaultTime2Retain": "20", "MaxOutstandingR2T": "16",
+    "MaxBurstLength": "1048576", "FirstBurstLength": "262144",
+    "MaxRecvDataSegmentLength": "262144", "DataPDUInOrder": "Yes",
+    "DataSequenceInOrder": "Yes", "TaskReporting": "FastAbort,ResponseFence,RFC3720",
+}
+PLAIN = dict(WIDEST, HeaderDigest="None", DataDigest="None")
+
+
+class Refused(Exception):
+    """A login that the target did not accept: status class and detail."""
+
+
+class Connection:
+    def __init__(self, portal, session, cid):
+        host, port = portal.rsplit(":", 1)
+        self.sock = socket.create_connection((host, int(port)), 10)
+        self.sock.settimeout(60)
+        self.session, self.cid, self.statsn, self.keys = session, cid, 0, {}
+
+    def send(self, head, data=b""):
+        head = bytearray(head)
+        head[5:8] = len(data).to_bytes(3, "big")
+        self.sock.sendall(bytes(head) + data + b"\0" * (-len(data) % 4))
+
+    def read(self, n):
+        out = b""
+        while len(out) < n:
+            part = self.sock.recv(n - len(out))
+            if not part:
+                raise ConnectionError("closed by the target")
+            out += part
+        return out
+
+    def receive(self):
+        head = self.read(48)
+        length = int.from_bytes(head[5:8], "big")
+        data = self.read(length + -length % 4 + 4 * head[4])[4 * head[4]:][:length]
+        if head[0] & 0x3F in (LOGIN_R, COMMAND_R, TMF_R):
+            self.statsn = int.from_bytes(head[24:28], "big") + 1
+        return head, data
+
+    def login(self, offers, target):
+        """Goes through security without any, then negotiates. Returns the TSIH."""
+        names = {"InitiatorName": "iqn.2026-01.test.guest:probe", "TargetName": target,
+                 "SessionType": "Normal", "AuthMethod": "None"}
+        self.step(0, 1, names)
+        return self.step(1, 3, offers)
+
+    def step(self, stage, following, keys):
+        while True:
+            head = bytearray(48)
+            head[0], head[1] = 0x40 | LOGIN, 0x80 | stage << 2 | following
+            head[8:14], head[14:16] = self.session.isid, struct.pack(">H", self.session.tsih)
+            head[20:22] = struct.pack(">H", self.cid)
+            head[24:32] = struct.pack(">II", self.session.cmdsn, self.statsn)
+            self.send(head, b"".join(f"{k}={v}\0".encode() for k, v in keys.items()))
+            head, data = self.receive()
+            if head[36]:
+                raise Refused(f"login status {head[36]:02x}{head[37]:02x}")
+            for pair in filter(None, data.decode().split("\0")):
+                self.keys.update([pair.split("=", 1)])
+            if head[1] & 0x80:
+                return struct.unpack(">H", head[14:16])[0]
+            keys = {}
+
+    def reset(self):
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+class Session:
+    """A session: its connections and what they share. One caller at a time."""
+
+    def __init__(self, portal, target, offers=PLAIN, isid=ISID):
+        self.isid, self.tsih, self.cmdsn, self.itt, self.target = isid, 0, 1, 1, target
+        self.offers = offers
+        self.connections = []
+        self.add(portal)
+
+    def add(self, portal):
+        c = Connection(portal, self, len(self.connections))
+        self.tsih = c.login(self.offers, self.target) or self.tsih
+        self.connections.append(c)
+        return c
+
+    def command(self, lun, cdb, data=b"", want=0, conn=0):
+        """Sends a command, with its data, and returns its tag."""
+        self.itt += 1
+        head = bytearray(48)
+        head[0], head[1] = COMMAND, 0x81 | (0x20 if data else 0) | (0x40 if want else 0)
+        head[8:10] = struct.pack(">H", lun)
+        head[16:32] = struct.pack(">IIII", self.itt, len(data) or want, self.cmdsn,
+                                  self.connections[conn].statsn)
+        head[32:32 + len(cdb)] = cdb
+        self.cmdsn += 1
+        self.connections[conn].send(head, data)
+        return self.itt
+
+    def manage(self, lun, function, tag):
+        self.itt += 1
+        head = bytearray(48)
+        head[0], head[1] = 0x40 | TMF, 0x80 | function
+        head[8:10] = struct.pack(">H", lun)
+        head[16:24] = struct.pack(">II", self.itt, tag)
+        head[24:36] = struct.pack(">III", self.cmdsn, self.connections[0].statsn, self.cmdsn - 1)
+        self.connections[0].send(head)
+        return self.itt
+
+    def next(self, conn=0):
+        """The next answer, as (kind, tag, byte 3 or status, data); pings are answered."""
+        while True:
+            head, data = self.connections[conn].receive()
+            op = head[0] & 0x3F
+            if op == NOP_IN:
+                if head[20:24] != b"\xff" * 4:
+                    reply = bytearray(48)
+                    reply[0], reply[1] = 0x40 | NOP_OUT, 0x80
+                    reply[8:16], reply[16:20], reply[20:24] = head[8:16], b"\xff" * 4, head[20:24]
+                    reply[24:32] = struct.pack(">II", self.cmdsn, self.connections[conn].statsn)
+                    self.connections[conn].send(reply)
+                continue
+            return op, struct.unpack(">I", head[16:20])[0], head[2] if op == TMF_R else head[3], data
+
+    def run(self, lun, cdb, data=b"", want=0):
+        """A command and its end: status, sense or data."""
+        tag = self.command(lun, cdb, data, want)
+        got = b""
+        while True:
+            op, of, status, more = self.next()
+            if op == DATA_IN and of == tag:
+                got += more
+                if len(got) >= want and want:
+                    return 0, got
+            elif op == COMMAND_R and of == tag:
+                return status, more[2:] if status else got
+
+
+def write16(at, data):
+    return struct.pack(">BBQIBB", 0x8A, 0, at // LBA_BYTES, len(data) // LBA_BYTES, 0, 0)
+
+
+def sense(data):
+    return f"{data[2] & 15:x}/{data[12]:02x}/{data[13]:02x}" if len(data) > 13 else "without sense"
+
+
+def ready(session, lun):
+    """Goes through the unit attentions of a new nexus and returns them."""
+    seen = []
+    for _ in range(8):
+        status, data = session.run(lun, bytes(6))
+        if status == 0:
+            return seen
+        seen.append(f"status {status:02x}" + (f" {sense(data)}" if status == 2 else ""))
+    raise SystemExit(f"it does not get ready: {seen}")
+
+
+class Watch(threading.Thread):
+    """Looks at a block of a device, past every cache, and keeps when it had which text."""
+
+    def __init__(self, device, texts):
+        super().__init__(daemon=True)
+        self.file = os.open(device, os.O_RDONLY | os.O_DIRECT)
+        self.texts, self.seen, self.page = texts, {}, mmap.mmap(-1, 4096)
+        self.start()
+
+    def run(self):
+        while True:
+            os.preadv(self.file, [self.page], AT)
+            for t in self.texts:
+                if self.page[:len(t)] == t and t not in self.seen:
+                    self.seen[t] = time.monotonic()
+            time.sleep(0.01)
+
+    def wait(self, text, seconds):
+        end = time.monotonic() + seconds
+        while text not in self.seen and time.monotonic() < end:
+            time.sleep(0.05)
+        return self.seen.get(text)
+
+
+def after(began, moment):
+    return "never" if moment is None else f"{moment - began:.2f} s"
+
+
+def keys(portal, target, second=None):
+    s = Session(portal, target, WIDEST)
+    answers = s.connections[0].keys
+    for k in sorted(WIDEST):
+        print(f"{k}: offered {WIDEST[k]}, answered {answers.pop(k, 'nothing')}")
+    print("besides:", ", ".join(f"{k}={v}" for k, v in sorted(answers.items())))
+    s.connections[0].reset()
+    time.sleep(4)
+    s = Session(portal, target, isid=ISID[:5] + b"\x07")
+    try:
+        s.add(second or portal)
+        print("second connection: accepted")
+    except (Refused, ConnectionError) as e:
+        print("second connection:", e)
+
+
+def attention(portal, target, lun):
+    print("a new nexus:", ready(Session(portal, target), int(lun)) or "none")
+    s = Session(portal, target)  # the same ISID: the first one is reinstated
+    print("after reinstatement:", ready(s, int(lun)) or "none")
+
+
+def unmap(portal, target, lun):
+    s = Session(portal, target)
+    ready(s, int(lun))
+    listing = struct.pack(">HHIQII", 22, 16, 0, AT // LBA_BYTES, 8, 0)
+    status, data = s.run(int(lun), struct.pack(">BBIBHB", 0x42, 0, 0, 0, len(listing), 0), listing)
+    print("UNMAP:", "good" if status == 0 else f"status {status:02x} {sense(data)}")
+
+
+def reinstate(portal, target, lun, under, how, other=None):
+    """Does the login that reinstates a session wait for the writes of the old one?"""
+    old = b"old %d" % time.monotonic_ns()
+    new = b"new %d" % time.monotonic_ns()
+    lun, watch = int(lun), Watch(under, [old, new])
+    a = Session(portal, target)
+    ready(a, lun)
+    a.command(lun, write16(AT, old.ljust(4096)), old.ljust(4096))
+    time.sleep(0.7)
+    if how == "closed":
+        a.connections[0].reset()
+    began = time.monotonic()
+    b = Session(other or portal, target)
+    login = time.monotonic()
+    seen = ready(b, lun)
+    usable = time.monotonic()
+    landed = watch.wait(old, 20)
+    print(f"{how}: login answered after {after(began, login)}, first command after "
+          f"{after(began, usable)}, the old write was done after {after(began, landed)}; {seen}")
+    waits = landed is None or landed <= login
+    print(f"{how}: the login", "WAITS for the old tasks" if waits else "DOES NOT WAIT")
+    status, _ = b.run(lun, write16(AT, new.ljust(4096)), new.ljust(4096))
+    print(f"{how}: a write after it: status {status:02x}, done {after(began, watch.wait(new, 20))}")
+
+
+def abort(portal, target, lun, under, what):
+    old = b"aborted %d" % time.monotonic_ns()
+    lun, watch = int(lun), Watch(under, [old])
+    a = Session(portal, target)
+    ready(a, lun)
+    tag = a.command(lun, write16(AT, old.ljust(4096)), old.ljust(4096))
+    time.sleep(0.7)
+    began = time.monotonic()
+    asked = a.manage(lun, 1 if what == "task" else 5, tag if what == "task" else NOBODY)
+    a.connections[0].sock.settimeout(12)
+    try:
+        while True:
+            op, of, status, _ = a.next()
+            if op == TMF_R and of == asked:
+                print(f"abort {what}: response {status} after {after(began, time.monotonic())}")
+            elif op == COMMAND_R and of == tag:
+                print(f"abort {what}: the command's own answer, status {status:02x}, after "
+                      f"{after(began, time.monotonic())}")
+            else:
+                print(f"abort {what}: PDU {op:#x}")
+    except (TimeoutError, ConnectionError) as e:
+        print(f"abort {what}: then {e}")
+    print(f"abort {what}: the write was done after {after(began, watch.wait(old, 1))}")
+
+
+def panic(portals, target, lun):
+    """Resets sessions of several connections under load and reinstates them at once."""
+    portals, lun = portals.split(","), int(lun)
+    for turn in range(20):
+        s = Session(portals[0], target)
+        for p in portals[1:]:
+            s.add(p)
+        ready(s, lun)
+        for n in range(40):
+            s.command(lun, write16(AT + n * 8192, bytes(8192)), bytes(8192), conn=n % len(portals))
+        for c in s.connections:
+            c.reset()
+    print("20 reinstatements of", len(portals), "connections: the target lives")
+
+
+if __name__ == "__main__":
+    {f.__name__: f for f in (keys, attention, unmap, reinstate, abort, panic)}[sys.argv[1]](
+        *sys.argv[2:])

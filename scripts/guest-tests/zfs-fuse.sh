@@ -1,0 +1,47 @@
+# A ZFS pool on the device, by zfs-fuse: written while a path is pulled, scrubbed, exported,
+# imported.
+source /in/guest-tests/lib.sh
+pool=tank mnt=/$pool
+
+network 2
+target_modules
+lun_ram 400
+portals
+up sessions
+
+mkdir -p /var/run/zfs /var/lock/zfs
+modprobe fuse
+start_zfs() {
+	zfs-fuse
+	within 15 zpool list
+}
+healthy() { zpool status $pool | tee /run/zpool | grep -q "No known data errors"; }
+scrubbed() { zpool status $pool | grep -q "scrub repaired"; }
+
+start_zfs
+zpool create -f $pool $device
+mkdir $mnt/check
+/in/fscheck run -dir $mnt/check -state /run/model -files 3 -size 1048576 -for 40s &
+check=$!
+pull_paths_until_gone $check
+wait $check || fail "fscheck"
+[ $cuts -gt 0 ] || fail "no path was cut"
+note "scrub"
+zpool scrub $pool
+within 60 scrubbed
+healthy || { cat /run/zpool; fail "the pool has errors"; }
+grep -E "scrub|errors" /run/zpool
+
+note "export, a new daemon, import"
+zpool export $pool
+within 40 whole
+[ "$(counted failovers)" -gt 0 ] || fail "no path was ever lost"
+down
+up sessions
+zpool import -d /dev $pool
+/in/fscheck verify -dir $mnt/check -state /run/model
+healthy || { cat /run/zpool; fail "the pool has errors"; }
+zpool destroy $pool
+down
+no_errors
+note "passed"
