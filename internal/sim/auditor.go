@@ -26,7 +26,6 @@ type request struct {
 	fua      bool
 	noHole   bool
 	lba, n   uint64 // blocks
-	client   int
 	begun    uint64 // moments: the auditor counts what it is told
 	ended    uint64 // 0: not yet, or nobody knows
 	started  time.Duration

@@ -30,7 +30,6 @@ type client struct {
 	flags   uint16
 	waiting []*request          // to be sent when it is ready
 	pending map[uint32]*request // sent
-	slots   int                 // of the workload, that wait for an answer
 }
 
 func (c *client) connect() {

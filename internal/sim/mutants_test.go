@@ -35,7 +35,10 @@ func TestMutants(t *testing.T) {
 		t.Skip("takes a build for every mutant")
 	}
 	for _, m := range mutants {
-		if *mutantFlag != "" && m.name != *mutantFlag || *mutantFlag == "" && !*mutantsFlag && m.rank > 1 {
+		switch {
+		case *mutantFlag != "" && m.name != *mutantFlag:
+			continue
+		case *mutantFlag == "" && !*mutantsFlag && m.rank > 1:
 			continue
 		}
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) { m.hunt(t) })
@@ -44,8 +47,8 @@ func TestMutants(t *testing.T) {
 
 func (m *mutant) hunt(t *testing.T) {
 	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-timeout=5m",
-		"-run", "^TestSim$", "-v",
-		".", "-sim.seeds", strconv.FormatUint(m.seek, 10), "-sim.first", strconv.FormatUint(*firstFlag, 10))
+		"-run", "^TestSim$", "-v", ".", "-sim.seeds", strconv.FormatUint(m.seek, 10),
+		"-sim.first", strconv.FormatUint(*firstFlag, 10))
 	out, err := cmd.CombinedOutput()
 	text := string(out)
 	if err == nil {
@@ -76,7 +79,8 @@ func (m *mutant) overlay(t *testing.T) string {
 	}
 	folder := t.TempDir()
 	mutated := filepath.Join(folder, filepath.Base(m.file))
-	if err := os.WriteFile(mutated, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o644); err != nil {
+	text := strings.Replace(string(source), m.old, m.new, 1)
+	if err := os.WriteFile(mutated, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})

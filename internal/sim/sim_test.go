@@ -11,7 +11,7 @@ import (
 var (
 	seedFlag    = flag.Uint64("sim.seed", 0, "run this seed only")
 	firstFlag   = flag.Uint64("sim.first", 1, "the first seed")
-	seedsFlag   = flag.Uint64("sim.seeds", 0, "how many seeds; 0: 200, or 30 with -short")
+	seedsFlag   = flag.Uint64("sim.seeds", 0, "how many seeds; 0: 250, or 25 with -short")
 	timeFlag    = flag.Duration("sim.time", 0, "run as many seeds as fit in, not sim.seeds")
 	verboseFlag = flag.Bool("sim.verbose", false, "print the history of every run")
 )
@@ -27,7 +27,8 @@ func report(t *testing.T, res Result) {
 	if again.Fault != res.Fault {
 		t.Errorf("the second run of the seed differs: %q", again.Fault)
 	}
-	t.Fatalf("%v\n... %s\n\nFOUND: %s\nreproduce: go test ./internal/sim -run TestSim -sim.seed=%d -sim.verbose",
+	t.Fatalf("%v\n... %s\n\nFOUND: %s\n"+
+		"reproduce: go test ./internal/sim -run TestSim -sim.seed=%d -sim.verbose",
 		res.Config, strings.Join(lines[max(0, len(lines)-tail):], "\n"), res.Fault, res.Config.Seed)
 }
 
@@ -42,9 +43,9 @@ func TestSim(t *testing.T) {
 	case *timeFlag > 0:
 		seeds = math.MaxUint64
 	case seeds == 0 && testing.Short():
-		seeds = 30
+		seeds = 25
 	case seeds == 0:
-		seeds = 200
+		seeds = 250
 	}
 	var sum Result
 	start, n := time.Now(), uint64(0)
@@ -57,7 +58,8 @@ func TestSim(t *testing.T) {
 		add(&sum, res)
 	}
 	t.Logf("%d seeds in %v, %d events, %v simulated; %d reads, %d writes, %d flushes, "+
-		"%d errors excused, %d blocks judged, %d replays, %d ghosts", n, time.Since(start).Round(time.Millisecond), sum.Events,
+		"%d errors excused, %d blocks judged, %d replays, %d ghosts", n,
+		time.Since(start).Round(time.Millisecond), sum.Events,
 		sum.Lasted.Round(time.Second), sum.Reads, sum.Writes, sum.Flushes, sum.Errors, sum.Judged,
 		sum.Replays, sum.Ghosts)
 	for i, name := range faultNames {

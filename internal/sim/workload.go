@@ -8,12 +8,11 @@ import (
 // A workload is what the clients ask for: every slot of a client has one request open, or
 // thinks about the next.
 type workload struct {
-	w      *world
-	rng    *rand.Rand
-	left   int
-	open   int
-	think  time.Duration // mean
-	steady bool          // no pauses: the end is near
+	w     *world
+	rng   *rand.Rand
+	left  int           // requests still to be asked
+	open  int           // asked, and neither answered nor given up
+	think time.Duration // mean
 }
 
 func newWorkload(w *world, rng *rand.Rand) *workload {
