@@ -36,6 +36,8 @@ WIDEST = {
 }
 PLAIN = dict(WIDEST, HeaderDigest="None", DataDigest="None")
 
+OF_A_CONNECTION = ("HeaderDigest", "DataDigest", "MaxRecvDataSegmentLength")
+
 
 class Refused(Exception):
     """A login that the target did not accept: status class and detail."""
@@ -73,7 +75,11 @@ class Connection:
     def login(self, offers, target):
         """Goes through security without any, then negotiates. Returns the TSIH."""
         names = {"InitiatorName": "iqn.2026-01.test.guest:probe", "TargetName": target,
-                 "SessionType": "Normal", "AuthMethod": "None"}
+                 "AuthMethod": "None"}
+        if self.session.tsih == 0:
+            names["SessionType"] = "Normal"
+        else:
+            offers = {k: offers[k] for k in OF_A_CONNECTION}
         self.step(0, 1, names)
         return self.step(1, 3, offers)
 

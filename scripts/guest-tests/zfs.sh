@@ -1,5 +1,5 @@
-# A ZFS pool on the device, by zfs-fuse: written while a path is pulled, scrubbed, exported,
-# imported.
+# A ZFS pool on the device: written while a path is pulled, scrubbed, exported, imported:
+# zfs.sh fuse|module
 source /in/guest-tests/lib.sh
 pool=tank mnt=/$pool
 
@@ -9,16 +9,21 @@ lun_ram 400
 portals
 up sessions
 
-mkdir -p /var/run/zfs /var/lock/zfs
-modprobe fuse
-start_zfs() {
+if [ "$1" = fuse ]; then
+	mkdir -p /var/run/zfs /var/lock/zfs
+	modprobe fuse
 	zfs-fuse
-	within 15 zpool list
-}
+else
+	tar -C / -xf /in/zfs-*.tar
+	ldconfig
+	depmod
+	modprobe zfs
+	note "OpenZFS $(cat /sys/module/zfs/version)"
+fi
+within 15 zpool list
 healthy() { zpool status $pool | tee /run/zpool | grep -q "No known data errors"; }
 scrubbed() { zpool status $pool | grep -q "scrub repaired"; }
 
-start_zfs
 zpool create -f $pool $device
 mkdir $mnt/check
 /in/fscheck run -dir $mnt/check -state /run/model -files 3 -size 1048576 -for 40s &
@@ -44,4 +49,4 @@ healthy || { cat /run/zpool; fail "the pool has errors"; }
 zpool destroy $pool
 down
 no_errors
-note "passed"
+note "passed: $1"

@@ -1,0 +1,140 @@
+# How targets behave where it matters to an initiator that has lost a session: what they
+# negotiate, and whether the login that reinstates a session waits for the old tasks. The
+# LUN's backing takes 5 s for every write (dm-delay).
+#
+#   targets.sh lio|tgt|embedded|istgt
+#   targets.sh panic [CONNECTIONS]     LIO only: sessions that are reset under load and
+#                                      reinstated at once. It may end the guest.
+#
+# istgt is not in the guest's image: its program has to be given, as a file "istgt".
+# It reports, and judges only that each question was answered; docs/targets.md is made
+# from what it prints.
+source /in/guest-tests/lib.sh
+which=$1
+late=5000 # ms that a write takes
+address=10.99.0.2
+network 4
+lun=1
+
+probe() {
+	echo "--- $*"
+	PYTHONDONTWRITEBYTECODE=1 timeout 60 python3 /in/guest-tests/targets-probe.py "$@" 2>&1
+}
+
+# slow_disk makes /dev/mapper/late of a disk in memory, $under.
+slow_disk() {
+	modprobe -a brd dm-delay 2>/dev/null || modprobe -a loop dm-delay
+	if [ -b /dev/ram0 ]; then
+		under=/dev/ram0
+	else
+		truncate -s 256M /tmp/disk
+		under=$(losetup -f --show --direct-io=on /tmp/disk)
+	fi
+	dmsetup create --noudevsync late --table \
+		"0 131072 delay $under 0 0 $under 0 $late"
+	dmsetup mknodes
+	slow=/dev/mapper/late
+}
+
+start_lio() {
+	target_modules
+	lun=0
+	lun_block $slow
+	portals
+	echo 2 >$target/iscsi/$iqn/tpgt_1/param/ErrorRecoveryLevel
+}
+
+start_tgt() {
+	in_target tgtd -f >/out/tgtd.log 2>&1 &
+	within 10 tgt system --op show >/dev/null 2>&1
+	tgt target --op new --tid 1 -T $iqn
+	tgt logicalunit --op new --tid 1 --lun 1 -b $slow
+	tgt target --op bind --tid 1 -I ALL
+}
+
+tgt() { in_target tgtadm --lld iscsi --mode "$@"; }
+
+start_embedded() {
+	in_target /in/braid target --name $iqn --portal $address:3260 --portal 10.99.1.2:3260 \
+		--lun 1=file:$slow --thin >/out/target.log 2>&1 &
+	within 10 grep -q ready /out/target.log
+}
+
+start_istgt() {
+	[ -f /in/istgt ] || { note "SKIPPED: no istgt"; exit 0; }
+	mkdir -p /etc/istgt /var/istgt
+	touch /etc/istgt/auth.conf
+	chmod 600 /etc/istgt/auth.conf
+	lun=0
+	cat >/etc/istgt/istgt.conf <<-END
+		[Global]
+		  NodeBase "${iqn%:*}"
+		  PidFile /run/istgt.pid
+		  AuthFile /etc/istgt/auth.conf
+		  MediaDirectory /var/istgt
+		  Timeout 30
+		  NopInInterval 20
+		  DiscoveryAuthMethod None
+		  MaxSessions 16
+		  MaxConnections 4
+		  MaxR2T 32
+		  MaxOutstandingR2T 16
+		  DefaultTime2Wait 2
+		  DefaultTime2Retain 60
+		  FirstBurstLength 262144
+		  MaxBurstLength 1048576
+		  MaxRecvDataSegmentLength 262144
+		  InitialR2T Yes
+		  ImmediateData Yes
+		  DataPDUInOrder Yes
+		  DataSequenceInOrder Yes
+		  ErrorRecoveryLevel 0
+		[PortalGroup1]
+		  Portal DA1 $address:3260
+		  Portal DA2 10.99.1.2:3260
+		[InitiatorGroup1]
+		  InitiatorName "ALL"
+		  Netmask ALL
+		[LogicalUnit1]
+		  TargetName "$iqn"
+		  Mapping PortalGroup1 InitiatorGroup1
+		  AuthMethod None
+		  UseDigest Auto
+		  UnitType Disk
+		  LUN0 Storage $slow Auto
+	END
+	in_target /in/istgt -D >/out/istgt.log 2>&1 &
+	within 10 reachable || true
+}
+
+reachable() { timeout 2 bash -c "</dev/tcp/$address/3260" 2>/dev/null; }
+
+if [ $which = panic ]; then
+	target_modules
+	lun_ram 64
+	portals
+	list=
+	for ((i = 0; i < ${2:-4}; i++)); do list=$list${list:+,}10.99.$i.2:3260; done
+	probe panic $list $iqn 0 || note "the probe ended with $?"
+	note "the guest lives"
+	exit
+fi
+
+slow_disk
+start_$which
+note "$which on $(uname -r)"
+dpkg-query -W tgt 2>/dev/null || true
+/in/braid inquire iscsi://$address/$iqn/$lun || note "inquire ended with $?"
+one=$address:3260 other=10.99.1.2:3260
+bad=0
+probe keys $one $iqn $other || bad=1
+probe attention $one $iqn $lun || bad=1
+probe unmap $one $iqn $lun || bad=1
+probe reinstate $one $iqn $lun $under open || bad=1
+probe reinstate $one $iqn $lun $under closed || bad=1
+probe reinstate $one $iqn $lun $under open $other || bad=1
+probe abort $one $iqn $lun $under task || bad=1
+probe abort $one $iqn $lun $under lun || bad=1
+[ $bad = 0 ] || fail "a question without an answer"
+no_errors
+note passed
