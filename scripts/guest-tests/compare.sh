@@ -37,7 +37,7 @@ compare() {
 measure() {
 	fio --name=x --filename=${device_of[$1]} --rw=$2 --bs=$3 --iodepth=$4 --size=256M \
 		--ioengine=libaio --direct=1 --time_based --runtime=$seconds --ramp_time=1 \
-		--norandommap --randrepeat=0 --output-format=json --output=/tmp/fio ||
+		--norandommap --randrepeat=0 --eta=never --output-format=json --output=/tmp/fio ||
 		{ cat /tmp/fio; fail "$*"; }
 	jq -c --arg subject $1 --arg load "$2 $3 x$4" '.jobs[0] | (.read, .write) |
 		select(.total_ios > 0) | {subject: $subject, load: $load, iops: (.iops | floor),

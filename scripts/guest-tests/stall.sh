@@ -4,7 +4,8 @@
 #   stall.sh [INITIATOR...]      braid (Time2Wait 2), braid-0 (Time2Wait 0), multipath;
 #                                default: braid and
 #                                multipath
-#   FAULTS="drop reset"          some of the faults only
+#   FAULTS="drop reset"          some of the faults only; none, drop, link-here, link-there,
+#                                reset (of every segment), kill (of the socket, once)
 #   LOG=debug                    braid's log level
 #
 # The load is 100 reads and 100 writes of 4 KiB a second, each with 8 at most under way.
@@ -52,14 +53,14 @@ mend_path() {
 reads_at=0 writes_at=64M
 
 fill() {
-	fio --name=fill --filename=$1 --rw=write --bs=1M --size=16M --offset=$reads_at --direct=1 \
-		--verify=pattern --verify_pattern=%o --do_verify=0 --verify_interval=4k --end_fsync=1 \
-		--output=/tmp/fill || { cat /tmp/fill; fail "filling"; }
+	fio --name=fill --filename=$1 --rw=write --bs=4k --size=16M --offset=$reads_at --direct=1 \
+		--ioengine=libaio --iodepth=32 --verify=pattern --verify_pattern=%o --do_verify=0 \
+		--eta=never --output=/tmp/fill || { cat /tmp/fill; fail "filling"; }
 }
 
 # load DEVICE SECONDS
 load() {
-	fio --output-format=json --output=/tmp/load --filename=$1 --ioengine=libaio --direct=1 \
+	fio --eta=never --output-format=json --output=/tmp/load --filename=$1 --ioengine=libaio --direct=1 \
 		--bs=4k --iodepth=8 --randrepeat=0 \
 		--name=reads --rw=randread --rate_iops=100 --offset=$reads_at --size=16M \
 		--time_based --runtime=$2 --verify=pattern --verify_pattern=%o --verify_fatal=1 \
@@ -67,15 +68,18 @@ load() {
 		--size=$(($2 * 100 * 4))k --verify=crc32c --verify_fatal=1
 }
 
+# plain is what fio says before its JSON.
+plain() { sed '/^{/,$d' /tmp/load | head -n 20; }
+
 # stall INITIATOR DEVICE FAULT SECONDS: one line of the result
 stall() {
 	local pid began row
 	echo "--- $1 $3" >>$braid_log
-	load $2 $4 &
+	{ load $2 $4 || exit 1; } &
 	pid=$!
 	sleep $before
 	break_path $3
-	wait $pid || { cat /tmp/load; fail "$1, $3: the load has an error"; }
+	wait $pid || fail "$1, $3: the load has an error: $(plain)"
 	began=$(date +%s%N)
 	mend_path
 	case $1 in
@@ -91,7 +95,7 @@ stall() {
 		 write_ms: ($w.write.lat_ns.max / 1e6 | floor),
 		 read_p99_ms: ($r.read.clat_ns.percentile["99.000000"] / 1e6 | floor),
 		 reads: $r.read.total_ios, writes: $w.write.total_ios, verified: $w.read.total_ios,
-		 errors: ($r.error + $w.error), back_ms: $back}' /tmp/load)
+		 errors: ($r.error + $w.error), back_ms: $back}' <(sed '/^{/,$!d' /tmp/load))
 	echo "$row" | tee -a $result
 	[ "$(jq .errors <<<"$row")" = 0 ] || fail "an error"
 	[ "$(jq '.verified >= .writes' <<<"$row")" = true ] || fail "not all was read back"
