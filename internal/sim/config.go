@@ -91,9 +91,11 @@ func (c Config) String() string {
 	modes := [...]string{"drain", "hold", "epoch"}
 	return fmt.Sprintf("seed %d: %d sessions of %d connections, %d portals (one group %v), "+
 		"%s, selector %d, fence %d, no path %v, retain %d, memory %d, "+
-		"per nexus %v, wce %v, fua %v, thin %v, digests %v, immediate %v, initial R2T %v, bursts %d/%d/%d, t2w %d t2r %d, depth %d, "+
-		"record %v, blocks %d x %d (hot %d), %d clients x %d, "+
-		"%d requests in %v, faults every %v (mix %#x), ghosts %v (late %v), reorder %v, latency %v, pace %s",
+		"per nexus %v, wce %v, fua %v, thin %v, digests %v, immediate %v, "+
+		"initial R2T %v, bursts %d/%d/%d, "+
+		"t2w %d t2r %d, depth %d, record %v, blocks %d x %d (hot %d), %d clients x %d, "+
+		"%d requests in %v, faults every %v (mix %#x), ghosts %v (late %v), "+
+		"reorder %v, latency %v, pace %s",
 		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence,
 		c.NoPath, c.Retain, c.Memory, c.Volatility == target.PerNexus, c.WriteCache, c.FUA, c.Thin,
 		c.Digests, c.Immediate, c.InitialR2T, c.Burst, c.FirstBurst, c.Segment, c.Time2Wait,
