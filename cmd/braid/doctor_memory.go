@@ -55,7 +55,8 @@ func examineLimits(m *machine) []finding {
 	}
 	if swap := m.swapDevice(); swap != "" {
 		all = append(all, finding{"swap", missing, swap + " is swap space on an NBD device: " +
-			"the machine locks up when memory is short", "swapoff " + swap + ", and take it out of /etc/fstab"})
+			"the machine locks up when memory is short",
+			"swapoff " + swap + ", and take it out of /etc/fstab"})
 	}
 	return all
 }

@@ -91,7 +91,8 @@ func examineRules(m *machine) []finding {
 	}
 	rules := m.find(ruleFolders, ruleFile)
 	if rules == "" {
-		return []finding{{"udev", warned, ruleFile + " is not installed: no /dev/braid/NAME, and probing " +
+		return []finding{{"udev", warned, ruleFile +
+			" is not installed: no /dev/braid/NAME, and probing " +
 			"may hang while there is no path", "install the package, or: " +
 			"cp deploy/udev/* /etc/udev/rules.d/ && udevadm control --reload"}}
 	}
@@ -140,13 +141,15 @@ func examineMount(fields []string) (f finding, ours bool) {
 	case !byName && !byIdentity && !isKernelDevice(device):
 		return finding{}, false
 	case kind == "swap":
-		return finding{State: missing, Detail: "swap space on " + device + ": the machine locks up when " +
+		return finding{State: missing, Detail: "swap space on " + device +
+			": the machine locks up when " +
 			"memory is short", Remedy: edit}, true
 	case isKernelDevice(device):
 		return finding{State: warned, Detail: device + " may be another LUN after the next start: " +
 			"write /dev/braid/NAME or /dev/disk/by-id/braid-...", Remedy: edit}, true
 	case !slices.Contains(options, "_netdev"):
-		return finding{State: missing, Detail: device + " without the option _netdev: it is mounted too " +
+		return finding{State: missing, Detail: device +
+			" without the option _netdev: it is mounted too " +
 			"early and unmounted too late", Remedy: edit}, true
 	case hasRequires(options, name):
 		return finding{State: missing, Detail: device + " with x-systemd.requires=: the file system is " +

@@ -137,7 +137,10 @@ func describeSession(t *talk, initiator string) sessInfo {
 	var n scsi.Nexus
 	done := make(chan struct{})
 	// If the session has ended by now, the first command will say so.
-	posted := t.loop.Post(func(time.Duration) { p, n = t.session.Params(), t.session.Nexus(); close(done) })
+	posted := t.loop.Post(func(time.Duration) {
+		p, n = t.session.Params(), t.session.Nexus()
+		close(done)
+	})
 	if posted {
 		select {
 		case <-done:

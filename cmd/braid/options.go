@@ -26,7 +26,8 @@ func options(c *Config) []option {
 	return []option{
 		{"urls", &c.URLs, "URL", "", true},
 		{"name", &c.Name, "NAME", "the device's name, for `up URL...`", false},
-		{"nbd", &c.NBD, "WHERE", "where to serve it: /dev/nbdN, auto, unix:PATH or tcp:HOST:PORT; repeatable (default auto)",
+		{"nbd", &c.NBD, "WHERE",
+			"where to serve it: /dev/nbdN, auto, unix:PATH or tcp:HOST:PORT; repeatable (default auto)",
 			false},
 		{"control", &c.Control, "unix:PATH", "control socket (default /run/braid/NAME.sock)", false},
 		{"barrier", &c.Barrier, "MODE", "drain, hold or epoch: what new writes do during a flush", false},
