@@ -228,7 +228,9 @@ func (d *Device) notice(s *slot, a scsi.Attention) {
 		d.rounds.Step()
 	case scsi.ReservationsChanged:
 		d.ledger.DropCopies()
-	case scsi.ModeChanged, scsi.InquiryChanged, scsi.LUNsChanged, scsi.CapacityChanged:
+	case scsi.CapacityChanged:
+		d.reverifyAll()
+	case scsi.ModeChanged, scsi.InquiryChanged, scsi.LUNsChanged:
 		d.reverify(s)
 	}
 }

@@ -125,7 +125,7 @@ func (l *fakeLUN) execute(c *scsi.Command, cdb scsi.CDB) error {
 }
 
 func (l *fakeLUN) span(cdb scsi.CDB) (off, end uint64, err error) {
-	if cdb.LBA > lunBlocks || cdb.LBA+uint64(cdb.Blocks) > lunBlocks {
+	if cdb.LBA > l.capacity.Blocks || cdb.LBA+uint64(cdb.Blocks) > l.capacity.Blocks {
 		return 0, 0, check(scsi.IllegalRequest, 0x21, 0)
 	}
 	return cdb.LBA * lunBlock, (cdb.LBA + uint64(cdb.Blocks)) * lunBlock, nil

@@ -53,9 +53,10 @@ type slot struct {
 	ends       []time.Duration // when the target ended it soon after, within the last minute
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
 	retryAt    time.Duration
-	failures   int   // sessions in a row that did not become active
-	prompt     bool  // the session came up at the first try
-	refusal    error // why it is logged out, if that is because of what its LUN is
+	failures   int    // sessions in a row that did not become active
+	prompt     bool   // the session came up at the first try
+	blocks     uint64 // capacity that the path told last
+	refusal    error  // why it is logged out, if that is because of what its LUN is
 	lastErr    error
 	final      bool // the peer's answer was final
 	once       bool // it was active in this process
@@ -175,6 +176,7 @@ func (d *Device) activate(s *slot) {
 		d.ready, d.readyAt = true, d.now
 	}
 	d.log(slog.LevelInfo, "path active", "path", s.name)
+	d.grow()
 }
 
 func (d *Device) anyProving() bool {

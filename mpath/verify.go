@@ -79,6 +79,7 @@ func (d *Device) fenced(s *slot) {
 // verified compares what a path leads to with what the device is.
 func (d *Device) verified(s *slot) {
 	found := &s.probe.lun
+	s.blocks = found.Blocks
 	if !d.known {
 		d.lun, d.known = *found, true
 		d.log(slog.LevelInfo, "LUN found", "identity", found.Identity, "vendor", found.Vendor,

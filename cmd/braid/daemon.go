@@ -72,6 +72,7 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 	case starting:
 		next = min(next, d.stepStart(now))
 	case serving:
+		d.resizeKernel()
 		if err := d.stack.Device().Fatal(); err != nil {
 			d.fail(now, explain(err))
 		}

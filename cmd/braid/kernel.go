@@ -41,6 +41,9 @@ type kernelExport struct {
 	mu       sync.Mutex
 	attached *nbdnl.Attachment // nil if it is not, or not any more
 
+	size     uint64 // of the device, as the kernel knows it; of the loop's thread
+	resizing bool   // likewise
+
 	// then is called on the loop's thread when it is released; nil before that
 	// has begun. It belongs to that thread.
 	then func(now time.Duration)
@@ -100,6 +103,7 @@ func (d *daemon) attachDone(now time.Duration, export int, a *nbdnl.Attachment, 
 		d.fail(now, fmt.Errorf("cannot serve at %s: %w", d.kernel.wanted, err))
 		return
 	}
+	d.kernel.size = d.stack.Info().Size
 	d.addresses[export] = a.Path()
 	go announceDevice(a.Path(), d.log.Log)
 	if a.TakenOver() {
@@ -116,6 +120,34 @@ func (d *daemon) attachDone(now time.Duration, export int, a *nbdnl.Attachment, 
 	if err := d.ready(); err != nil {
 		d.fail(now, err)
 	}
+}
+
+// resizeKernel tells the kernel when the LUN has grown. That waits until what is in flight
+// has been answered; it is begun only when every path is there.
+func (d *daemon) resizeKernel() {
+	k := d.kernel
+	if k == nil || k.size == 0 || k.resizing || k.then != nil {
+		return
+	}
+	size := d.stack.Info().Size
+	if size <= k.size {
+		return
+	}
+	k.resizing = true
+	go func() {
+		k.mu.Lock()
+		var err error
+		if k.attached != nil {
+			err = k.attached.Resize(size)
+		}
+		k.mu.Unlock()
+		d.loop.Post(func(time.Duration) {
+			k.size, k.resizing = size, false
+			if err != nil {
+				d.log.Log(slog.LevelError, "the kernel's device keeps its size", "error", err)
+			}
+		})
+	}()
 }
 
 // releaseKernel lets go of the kernel's device and then calls then, of several

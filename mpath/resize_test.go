@@ -1,0 +1,48 @@
+package mpath
+
+import (
+	"testing"
+	"time"
+
+	"braid/iscsi/scsi"
+)
+
+// TestGrow: a larger capacity is taken over when every path carries I/O, and I/O goes on.
+func TestGrow(t *testing.T) {
+	r := ready(t, 2)
+	r.want(r.write(0, 512, 7), OK)
+	before := r.d.lun.Bytes()
+	r.want(r.read(before, 512), EINVAL)
+
+	r.path(1).Kill(r.now, errStopping) // and it cannot come back
+	r.refuse[1] = errStopping
+	r.run()
+	r.lun.live = append(r.lun.live, make([]byte, 64*lunBlock)...)
+	r.lun.stable = append(r.lun.stable, make([]byte, 64*lunBlock)...)
+	r.lun.capacity.Blocks += 64
+	r.path(0).answer = once(scsi.OpRead16, check(scsi.UnitAttention, 0x2a, 0x09))
+	r.check(0, 512, 7)
+	if n := r.d.lun.Bytes(); n != before {
+		t.Fatalf("%d bytes while a path is away, want %d", n, before)
+	}
+
+	delete(r.refuse, 1)
+	r.after(time.Minute)
+	if n := r.d.lun.Bytes(); n != before+64*lunBlock {
+		t.Fatalf("%d bytes, want %d", n, before+64*lunBlock)
+	}
+	r.want(r.write(before, 512, 9), OK)
+	r.check(before, 512, 9)
+}
+
+// TestNeverShrink: a path that tells a smaller capacity is refused.
+func TestNeverShrink(t *testing.T) {
+	r := ready(t, 2)
+	before := r.d.lun.Bytes()
+	r.lun.capacity.Blocks--
+	r.path(0).Kill(r.now, errStopping)
+	r.after(time.Minute)
+	if r.state(0) == "active" || r.state(1) != "active" || r.d.lun.Bytes() != before {
+		t.Errorf("paths %s and %s, %d bytes", r.state(0), r.state(1), r.d.lun.Bytes())
+	}
+}
