@@ -10,7 +10,7 @@ import (
 
 func testConfig(t *testing.T) Config {
 	return Config{Folder: t.TempDir(), State: filepath.Join(t.TempDir(), "state"), Seed: 7,
-		Files: 3, Size: 256 << 10, Ops: 400}
+		Files: 2, Size: 256 << 10, Ops: 200}
 }
 
 // TestRun works on whatever file system the tests' folder is on.
