@@ -12,7 +12,7 @@ systemd-analyze verify --man=no /usr/lib/systemd/system/braid@.service \
 [ ! -s /run/verify ] || fail "verify: $(cat /run/verify)"
 configured
 fstab
-sed "s/NAME/lun0/" /usr/share/doc/braid/examples/srv-NAME.mount.example >/run/srv-lun0.mount
+sed "s/NAME/lun0/" /in/systemd/srv-NAME.mount.example >/run/srv-lun0.mount
 systemd-analyze verify --man=no /run/srv-lun0.mount
 systemctl daemon-reload
 
