@@ -25,6 +25,9 @@ ISID = bytes([0x80, 0x12, 0x34, 0x56, 0x00, 0x01])
 NOBODY = 0xFFFFFFFF
 LBA_BYTES = 512
 AT = 1 << 20  # where the test writes, in bytes
+BLOCK = 4096  # how much it writes at a time
+WRITES = 3  # how many writes are out when the session is reinstated
+LOOK = 0.01  # seconds between two looks at the device
 
 WIDEST = {
     "HeaderDigest": "CRC32C,None", "DataDigest": "CRC32C,None", "MaxConnections": "8",
@@ -110,7 +113,7 @@ class Session:
 
     def __init__(self, portal, target, offers=PLAIN, isid=ISID):
         self.isid, self.tsih, self.cmdsn, self.itt, self.target = isid, 0, 1, 1, target
-        self.offers = offers
+        self.offers, self.fua = offers, 0
         self.connections = []
         self.add(portal)
 
@@ -172,8 +175,14 @@ class Session:
                 return status, more[2:] if status else got
 
 
-def write16(at, data):
-    return struct.pack(">BBQIBB", 0x8A, 0, at // LBA_BYTES, len(data) // LBA_BYTES, 0, 0)
+def write16(at, data, fua=0):
+    return struct.pack(">BBQIBB", 0x8A, fua, at // LBA_BYTES, len(data) // LBA_BYTES, 0, 0)
+
+
+def forced(session, lun):
+    """The FUA bit, if the target takes it: a cache must not answer for the device."""
+    status, data = session.run(lun, bytes([0x1A, 8, 8, 0, 4, 0]), want=4)
+    return 8 if status == 0 and data[2] & 0x10 else 0
 
 
 def sense(data):
@@ -186,27 +195,28 @@ def ready(session, lun):
     for _ in range(8):
         status, data = session.run(lun, bytes(6))
         if status == 0:
+            session.fua = forced(session, lun)
             return seen
         seen.append(f"status {status:02x}" + (f" {sense(data)}" if status == 2 else ""))
     raise SystemExit(f"it does not get ready: {seen}")
 
 
 class Watch(threading.Thread):
-    """Looks at a block of a device, past every cache, and keeps when it had which text."""
+    """Looks at some blocks of a device, past every cache, and keeps when it saw which text."""
 
     def __init__(self, device, texts):
         super().__init__(daemon=True)
         self.file = os.open(device, os.O_RDONLY | os.O_DIRECT)
-        self.texts, self.seen, self.page = texts, {}, mmap.mmap(-1, 4096)
+        self.texts, self.seen, self.pages = texts, {}, mmap.mmap(-1, WRITES * BLOCK)
         self.start()
 
     def run(self):
         while True:
-            os.preadv(self.file, [self.page], AT)
+            os.preadv(self.file, [self.pages], AT)
             for t in self.texts:
-                if self.page[:len(t)] == t and t not in self.seen:
+                if t not in self.seen and self.pages.find(t, 0) >= 0:
                     self.seen[t] = time.monotonic()
-            time.sleep(0.01)
+            time.sleep(LOOK)
 
     def wait(self, text, seconds):
         end = time.monotonic() + seconds
@@ -249,14 +259,25 @@ def unmap(portal, target, lun):
     print("UNMAP:", "good" if status == 0 else f"status {status:02x} {sense(data)}")
 
 
+def text(what):
+    return b"%s %d;" % (what.encode(), time.monotonic_ns())
+
+
+def start(session, lun, at, what):
+    """Sends a write that starts with a text, and returns its tag."""
+    data = what.ljust(BLOCK)
+    return session.command(lun, write16(at, data, session.fua), data)
+
+
 def reinstate(portal, target, lun, under, how, other=None):
     """Does the login that reinstates a session wait for the writes of the old one?"""
-    old = b"old %d" % time.monotonic_ns()
-    new = b"new %d" % time.monotonic_ns()
-    lun, watch = int(lun), Watch(under, [old, new])
+    old = [text(f"old {n}") for n in range(WRITES)]
+    new = text("new")
+    lun, watch = int(lun), Watch(under, old + [new])
     a = Session(portal, target)
     ready(a, lun)
-    a.command(lun, write16(AT, old.ljust(4096)), old.ljust(4096))
+    for n, what in enumerate(old):
+        start(a, lun, AT + n * BLOCK, what)
     time.sleep(0.7)
     if how == "closed":
         a.connections[0].reset()
@@ -265,33 +286,37 @@ def reinstate(portal, target, lun, under, how, other=None):
     login = time.monotonic()
     seen = ready(b, lun)
     usable = time.monotonic()
-    landed = watch.wait(old, 20)
+    landed = [watch.wait(what, 20) for what in old]
     print(f"{how}: login answered after {after(began, login)}, first command after "
-          f"{after(began, usable)}, the old write was done after {after(began, landed)}; {seen}")
-    waits = landed is None or landed <= login
+          f"{after(began, usable)}; the old writes were done after",
+          ", ".join(after(began, moment) for moment in landed) + ";", *seen)
+    waits = all(moment is None or moment <= login + 5 * LOOK for moment in landed)
     print(f"{how}: the login", "WAITS for the old tasks" if waits else "DOES NOT WAIT")
-    status, _ = b.run(lun, write16(AT, new.ljust(4096)), new.ljust(4096))
-    print(f"{how}: a write after it: status {status:02x}, done {after(began, watch.wait(new, 20))}")
+    start(b, lun, AT, new)
+    while b.next()[0] != COMMAND_R:
+        pass
+    print(f"{how}: a write after it was done after {after(began, watch.wait(new, 20))}")
 
 
 def abort(portal, target, lun, under, what):
-    old = b"aborted %d" % time.monotonic_ns()
+    """What becomes of a write that is aborted, alone or by a reset of the logical unit?"""
+    old = text("aborted")
     lun, watch = int(lun), Watch(under, [old])
     a = Session(portal, target)
     ready(a, lun)
-    tag = a.command(lun, write16(AT, old.ljust(4096)), old.ljust(4096))
+    tag = start(a, lun, AT, old)
     time.sleep(0.7)
     began = time.monotonic()
     asked = a.manage(lun, 1 if what == "task" else 5, tag if what == "task" else NOBODY)
-    a.connections[0].sock.settimeout(12)
+    a.connections[0].sock.settimeout(6)
     try:
         while True:
             op, of, status, _ = a.next()
+            late = after(began, time.monotonic())
             if op == TMF_R and of == asked:
-                print(f"abort {what}: response {status} after {after(began, time.monotonic())}")
+                print(f"abort {what}: response {status} after {late}")
             elif op == COMMAND_R and of == tag:
-                print(f"abort {what}: the command's own answer, status {status:02x}, after "
-                      f"{after(began, time.monotonic())}")
+                print(f"abort {what}: the command's own answer, status {status:02x}, after {late}")
             else:
                 print(f"abort {what}: PDU {op:#x}")
     except (TimeoutError, ConnectionError) as e:
@@ -315,5 +340,8 @@ def panic(portals, target, lun):
 
 
 if __name__ == "__main__":
-    {f.__name__: f for f in (keys, attention, unmap, reinstate, abort, panic)}[sys.argv[1]](
-        *sys.argv[2:])
+    questions = {f.__name__: f for f in (keys, attention, unmap, reinstate, abort, panic)}
+    try:
+        questions[sys.argv[1]](*sys.argv[2:])
+    except (Refused, OSError) as e:
+        raise SystemExit(f"{sys.argv[1]}: no answer: {e!r}")

@@ -2,7 +2,7 @@
 # negotiate, and whether the login that reinstates a session waits for the old tasks. The
 # LUN's backing takes 3 s for every write (dm-delay).
 #
-#   targets.sh TARGET...               of tgt, embedded, istgt, lio
+#   targets.sh TARGET...               of lio, embedded, tgt, istgt
 #   targets.sh panic [CONNECTIONS]     LIO only: sessions that are reset under load and
 #                                      reinstated at once. It may end the guest.
 #
@@ -21,15 +21,11 @@ probe() {
 
 # slow_disk makes /dev/mapper/late of a disk in memory, $under.
 slow_disk() {
-	modprobe -a brd dm-delay 2>/dev/null || modprobe -a loop dm-delay
-	if [ -b /dev/ram0 ]; then
-		under=/dev/ram0
-	else
-		truncate -s 256M /tmp/disk
-		under=$(losetup -f --show --direct-io=on /tmp/disk)
-	fi
+	modprobe brd rd_nr=1 rd_size=65536
+	modprobe dm-delay
+	under=/dev/ram0
 	dmsetup create --noudevsync late --table \
-		"0 131072 delay $under 0 0 $under 0 $late"
+		"0 $(blockdev --getsz $under) delay $under 0 0 $under 0 $late"
 	dmsetup mknodes
 	slow=/dev/mapper/late
 }
@@ -89,6 +85,10 @@ start_istgt() {
 		  DataPDUInOrder Yes
 		  DataSequenceInOrder Yes
 		  ErrorRecoveryLevel 0
+		[UnitControl]
+		  AuthMethod None
+		  Portal UC1 127.0.0.1:3261
+		  Netmask 127.0.0.1
 		[PortalGroup1]
 		  Portal DA1 $address:3260
 		  Portal DA2 10.99.1.2:3260
@@ -131,7 +131,6 @@ for which in "$@"; do
 		note "SKIPPED: no istgt"
 		continue
 	fi
-	server=
 	start_$which
 	/in/braid inquire iscsi://$address/$iqn/$lun || note "inquire ended with $?"
 	one=$address:3260 other=10.99.1.2:3260
@@ -143,10 +142,17 @@ for which in "$@"; do
 	ask reinstate $one $iqn $lun $under open $other
 	ask abort $one $iqn $lun $under task
 	ask abort $one $iqn $lun $under lun
-	[ -z "$server" ] || { kill -KILL $server; wait $server || true; }
+	if [ $which = lio ]; then
+		target_gone
+	else
+		kill -KILL $server
+		wait $server || true
+	fi
 done
 uname -r
 dpkg-query -W tgt
 [ $bad = 0 ] || fail "a question without an answer"
 no_errors
+dmsetup remove --noudevsync late
+ip netns del tgt
 note passed
