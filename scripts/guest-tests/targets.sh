@@ -153,6 +153,6 @@ uname -r
 dpkg-query -W tgt
 [ $bad = 0 ] || fail "a question without an answer"
 no_errors
-dmsetup remove --noudevsync late
+within 20 dmsetup remove --noudevsync late
 ip netns del tgt
 note passed
