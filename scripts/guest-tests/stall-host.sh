@@ -103,7 +103,7 @@ load() {
 		--uri="nbd+unix:///?socket=$work/nbd" --bs=4k --iodepth=8 --randrepeat=0 \
 		--name=reads --rw=randread --rate_iops=100 --size=16M --time_based --runtime=8 \
 		--name=writes --rw=randwrite --rate_iops=,100 --offset=64M --size=3200k \
-		--verify=crc32c --verify_fatal=1
+		--verify=crc32c --verify_fatal=1 --verify_state_save=0
 }
 
 # stall FAULT

@@ -69,7 +69,7 @@ load() {
 		--name=reads --rw=randread --rate_iops=100 --offset=$reads_at --size=16M \
 		--time_based --runtime=$2 --verify=pattern --verify_pattern=%o --verify_fatal=1 \
 		--name=writes --rw=randwrite --rate_iops=,100 --offset=$writes_at \
-		--size=$(($2 * 100 * 4))k --verify=crc32c --verify_fatal=1
+		--size=$(($2 * 100 * 4))k --verify=crc32c --verify_fatal=1 --verify_state_save=0
 }
 
 # plain is what fio says before its JSON.
