@@ -60,7 +60,7 @@ start() {
 until_says() {
 	local i
 	for ((i = 0; i < 150; i++)); do
-		grep -q "$2" "$1" && return
+		grep -qs "$2" "$1" && return
 		sleep 0.2
 	done
 	die "no $2 in $1: $(tail -n 3 "$work/log")"
