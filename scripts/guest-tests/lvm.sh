@@ -4,7 +4,12 @@ source /in/guest-tests/lib.sh
 # There is no udev here: LVM makes its device nodes itself.
 export DM_DISABLE_UDEV=1
 lvm_config='activation{udev_sync=0 udev_rules=0 monitoring=0} devices{obtain_device_list_from_udev=0 use_devicesfile=0 issue_discards=1} global{event_activation=0}'
-l() { local c=$1; shift; $c --config "$lvm_config" "$@" 2>&1 | grep -v 'monitoring' || true; return "${PIPESTATUS[0]}"; }
+l() {
+	local code=0
+	"$1" --config "$lvm_config" "${@:2}" >/run/lvm 2>&1 || code=$?
+	cat /run/lvm
+	return $code
+}
 
 network 2
 target_modules

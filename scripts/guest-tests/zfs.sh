@@ -21,8 +21,11 @@ else
 	note "OpenZFS $(cat /sys/module/zfs/version)"
 fi
 within 15 zpool list
-healthy() { zpool status $pool | tee /run/zpool | grep -q "No known data errors"; }
-scrubbed() { zpool status $pool | grep -q "scrub repaired"; }
+says() {
+	zpool status $pool >/run/zpool
+	grep -q "$1" /run/zpool
+}
+healthy() { says "No known data errors"; }
 
 zpool create -f $pool $device
 mkdir $mnt/check
@@ -33,7 +36,7 @@ wait $check || fail "fscheck"
 [ $cuts -gt 0 ] || fail "no path was cut"
 note "scrub"
 zpool scrub $pool
-within 60 scrubbed
+within 60 says "scrub repaired"
 healthy || { cat /run/zpool; fail "the pool has errors"; }
 grep -E "scrub|errors" /run/zpool
 
