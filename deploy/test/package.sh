@@ -82,7 +82,7 @@ kill -STOP "$pid"
 within 60 restarted "$pid"
 within 40 all_up
 sleep 2
-enough
+enough 1
 journalctl -b --no-pager -u $unit | grep -i watchdog | head -n 3
 
 note "upgrade under load"
