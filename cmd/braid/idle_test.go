@@ -28,10 +28,11 @@ func TestIdle(t *testing.T) {
 		{"no path", 10 * time.Minute, 20 * time.Second, time.Hour, [2]time.Duration{0, time.Hour},
 			20 * time.Second, true, false},
 		{"path lost meanwhile", 10 * time.Minute, 20 * time.Second, time.Hour,
-			[2]time.Duration{30 * time.Second, time.Hour}, 30*time.Second + 19500*time.Millisecond, true, false},
+			[2]time.Duration{30 * time.Second, time.Hour}, 49500 * time.Millisecond, true, false},
 		{"path comes back", time.Minute, 20 * time.Second, time.Hour,
 			[2]time.Duration{5 * time.Second, 20 * time.Second}, time.Minute, false, true},
-		{"never given up", time.Minute, 0, time.Hour, [2]time.Duration{0, time.Hour}, time.Minute, false, true},
+		{"never given up", time.Minute, 0, time.Hour, [2]time.Duration{0, time.Hour},
+			time.Minute, false, true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

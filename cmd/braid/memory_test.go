@@ -21,7 +21,8 @@ func TestThreadFlags(t *testing.T) {
 			t.Errorf("%q: %d, %v", stat, flags, err)
 		}
 	}
-	for _, stat := range []string{"", "12 (braid)", "12 (braid) S 1 2 3 0 -1", "1 (b) S 1 2 3 0 -1 x"} {
+	for _, stat := range []string{"", "12 (braid)", "12 (braid) S 1 2 3 0 -1",
+		"1 (b) S 1 2 3 0 -1 x"} {
 		if flags, err := threadFlags([]byte(stat)); err == nil {
 			t.Errorf("%q: %d, no error", stat, flags)
 		}
