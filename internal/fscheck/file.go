@@ -18,6 +18,8 @@ type file struct {
 	name   string
 	cached *os.File
 	direct *os.File // nil where the file system has no such thing
+
+	undirected bool // do without direct
 }
 
 // open opens or creates the file.
@@ -26,6 +28,9 @@ func (f *file) open() error {
 	var err error
 	if f.cached, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
+	}
+	if f.direct = nil; f.undirected {
+		return nil
 	}
 	f.direct, err = os.OpenFile(path, os.O_RDWR|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) {

@@ -19,6 +19,10 @@ type Config struct {
 	Size   int64         // of a file at most, bytes; a multiple of 4096, at most 64 MiB
 	Ops    int           // on each file at most; 0 is no limit
 	For    time.Duration // at most; 0 is no limit
+
+	// Cached leaves out direct reads and writes: not all file systems keep them and
+	// memory maps of one file in step (OpenZFS 2.1 does not).
+	Cached bool
 }
 
 const (
@@ -73,6 +77,7 @@ func Run(c Config) (Result, error) {
 	for i := range workers {
 		w := st.worker(i, c.Folder, c.Size)
 		w.plan = newPlan(c.Seed, i, st.round, c.Size)
+		w.file.undirected = c.Cached
 		workers[i] = w
 	}
 	st.round++

@@ -29,7 +29,8 @@ healthy() { says "No known data errors"; }
 
 zpool create -f $pool $device
 mkdir $mnt/check
-/in/fscheck run -dir $mnt/check -state /run/model -files 3 -size 1048576 -for 40s &
+# OpenZFS 2.1 does not keep direct writes and memory maps of one file in step.
+/in/fscheck run -cached -dir $mnt/check -state /run/model -files 3 -size 1048576 -for 40s &
 check=$!
 pull_paths_until_gone $check
 wait $check || fail "fscheck"

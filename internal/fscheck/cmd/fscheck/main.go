@@ -1,6 +1,7 @@
 // Fscheck checks a mounted file system with random operations.
 //
 //	fscheck run    -dir FOLDER -state FILE [-seed N] [-files N] [-size BYTES] [-ops N] [-for TIME]
+//	               [-cached]
 //	fscheck verify -dir FOLDER -state FILE
 //	fscheck record -dir FOLDER -last N [-first N] [-seed N] [-for TIME] [-- COMMAND...]
 //	fscheck recall -dir FOLDER -last N [-first N] [-seed N]
@@ -47,6 +48,7 @@ func main() {
 	flags.Int64Var(&o.config.Size, "size", 4<<20, "bytes of a file at most")
 	flags.IntVar(&o.config.Ops, "ops", 0, "operations on each file")
 	flags.DurationVar(&o.config.For, "for", 0, "the time it takes at most")
+	flags.BoolVar(&o.config.Cached, "cached", false, "no direct reads and writes")
 	flags.IntVar(&o.first, "first", 1, "the first record")
 	flags.IntVar(&o.last, "last", 0, "the last record")
 	_ = flags.Parse(os.Args[2:]) // ends the program at an error
