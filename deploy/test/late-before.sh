@@ -3,7 +3,7 @@ source /in/test/lib.sh
 dpkg -i /in/braid_0.0.2_*.deb >/dev/null
 truncate -s 256M /out/lun.img
 mkfs.ext4 -q -L data /out/lun.img
-mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+configfs
 network 2
 configured 'start_timeout = "0s"'
 fstab

@@ -31,10 +31,15 @@ configured() {
 	} >/etc/braid/lun0.toml
 }
 
+configfs() {
+	modprobe configfs
+	mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+}
+
 # the_target makes networks and the LUN, kept in a file of the host: what was written
 # stays after a power failure.
 the_target() {
-	mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
+	configfs
 	network 2
 	target_modules
 	lun_file /out/lun.img "${1:-256}"
