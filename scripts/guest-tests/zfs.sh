@@ -23,7 +23,7 @@ fi
 within 15 zpool list
 says() {
 	zpool status $pool >/run/zpool
-	grep -q "$1" /run/zpool
+	grep -qE "$1" /run/zpool
 }
 healthy() { says "No known data errors"; }
 
@@ -37,7 +37,7 @@ wait $check || fail "fscheck"
 [ $cuts -gt 0 ] || fail "no path was cut"
 note "scrub"
 zpool scrub $pool
-within 60 says "scrub repaired"
+within 60 says "scrub (repaired|completed)"
 healthy || { cat /run/zpool; fail "the pool has errors"; }
 grep -E "scrub|errors" /run/zpool
 
