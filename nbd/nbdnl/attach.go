@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -283,7 +284,7 @@ func (a *Attachment) Release() {
 // Detach disconnects the device and releases it. If somebody uses it, the error
 // is an *ErrInUse and nothing has changed.
 func (a *Attachment) Detach() error {
-	claimed, err := a.claim()
+	claimed, err := a.claimSoon()
 	if err != nil {
 		return err
 	}
@@ -294,6 +295,30 @@ func (a *Attachment) Detach() error {
 	claimed.Close()
 	a.Release()
 	return err
+}
+
+// Processes that only look at a device, as udev does whenever it was written to,
+// are done with it soon.
+const (
+	passingTime = 3 * time.Second
+	passingPoll = 100 * time.Millisecond
+)
+
+// claimSoon is claim, which waits a moment for processes that have the device
+// open and may be about to close it.
+func (a *Attachment) claimSoon() (*os.File, error) {
+	for began := time.Now(); ; time.Sleep(passingPoll) {
+		f, err := a.claim()
+		if inUse := new(ErrInUse); !errors.As(err, &inUse) || !inUse.passing() ||
+			time.Since(began) >= passingTime {
+			return f, err
+		}
+	}
+}
+
+// passing tells whether nothing but processes use the device.
+func (e *ErrInUse) passing() bool {
+	return !slices.ContainsFunc(e.Users, func(u User) bool { return u.Kind != "process" })
 }
 
 // claim takes the device for itself if nobody uses it, so that nobody comes to
