@@ -270,7 +270,8 @@ at 9s restart lose-some down 200ms
 	}
 	e := startEmbedded(t, 2, "--write-cache", "nexus", "--faults", script)
 	d := up(t, e.urls(), quick...)
-	load := fioLoad{uri: d.uri(), size: "20m", fsync: 8, iops: 400}.begin(t)
+	// Longer than the faults and the pauses before the last sessions return.
+	load := fioLoad{uri: d.uri(), size: "40m", fsync: 8, iops: 400}.begin(t)
 	d.awaitStatus("all the faults", func(s *status) bool {
 		return s.Paths[0].Failovers >= 1 && s.Paths[1].Failovers >= 2 && s.all("active")
 	})
