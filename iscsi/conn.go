@@ -126,8 +126,19 @@ func (c *Conn) Closed(now time.Duration, err error) {
 	if err == nil || err == io.EOF {
 		err = errEndOfStream
 	}
+	if timeout, ok := err.(interface{ Timeout() bool }); !ok || !timeout.Timeout() {
+		c.life = now // the target, or its host, said so
+	}
 	c.Released()
 	c.s.connLost(now, c, err)
+}
+
+// lastLife is when the target last showed life on c; nil was never dialled.
+func (c *Conn) lastLife() time.Duration {
+	if c == nil {
+		return 0
+	}
+	return c.life
 }
 
 // fullFeature says whether the connection is in the full feature phase.

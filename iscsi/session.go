@@ -87,6 +87,14 @@ func (s *Session) Params() login.Params { return s.params }
 // LastSent is when the transport last took a byte of any connection.
 func (s *Session) LastSent() time.Duration { return s.lastSent }
 
+// LastLife is when the target last showed life on the session's connection: a byte was
+// received, or a sent one acknowledged, or the target closed it; zero if it never did. It is
+// not ok for a session of several connections: those that lived were reset when one was
+// given up, and only then did the target begin to lose them.
+func (s *Session) LastLife() (at time.Duration, ok bool) {
+	return s.leading.lastLife(), len(s.joins) == 0
+}
+
 // Conns lists the connections that the transport has something to do with: to
 // dial, to serve, or to close. The list that was returned before stays as it was.
 func (s *Session) Conns() []*Conn {

@@ -17,6 +17,6 @@ func (d *Device) LinkDown(now time.Duration, slot int, cause error) {
 // for longer than the target's own time demands.
 func (d *Device) LinkUp(now time.Duration, slot int) {
 	if s := d.slots[slot]; s.state == down {
-		s.retryAt = min(s.retryAt, max(now, s.lostAt+s.rec.nexus.Time2Wait))
+		s.retryAt = min(s.retryAt, max(now, s.notBefore))
 	}
 }

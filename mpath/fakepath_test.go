@@ -32,6 +32,8 @@ type fakePath struct {
 
 	sent     int
 	last     time.Duration
+	life     time.Duration // the last sign of it; below 0 if that is now
+	several  bool          // connections
 	probes   int
 	silent   time.Duration // since when a sign of life is missing; below 0 if none is
 	received []scsi.CDB    // of I/O: reads, writes and SYNCs that were executed
@@ -62,10 +64,16 @@ func (p *fakePath) Completed() *scsi.Command {
 	return c
 }
 
-func (p *fakePath) Up() bool                      { return p.up && p.err == nil }
-func (p *fakePath) Err() error                    { return p.err }
-func (p *fakePath) Nexus() scsi.Nexus             { return p.nexus }
-func (p *fakePath) LastSent() time.Duration       { return p.last }
+func (p *fakePath) Up() bool                { return p.up && p.err == nil }
+func (p *fakePath) Err() error              { return p.err }
+func (p *fakePath) Nexus() scsi.Nexus       { return p.nexus }
+func (p *fakePath) LastSent() time.Duration { return p.last }
+func (p *fakePath) LastLife() (time.Duration, bool) {
+	if p.life < 0 {
+		return p.rig.now, true // until now
+	}
+	return p.life, !p.several
+}
 func (p *fakePath) Probe(time.Duration)           { p.probes++ }
 func (p *fakePath) Silent() (time.Duration, bool) { return p.silent, p.silent >= 0 }
 func (p *fakePath) Tick(time.Duration)            {}

@@ -31,6 +31,11 @@ type Path interface {
 	// LastSent is when the transport last took a byte.
 	LastSent() time.Duration
 
+	// LastLife is when the target last showed life: a byte was received or acknowledged,
+	// or the target itself ended the connection. Zero if it never did; ok is false where
+	// that says nothing about when the target lost the session.
+	LastLife() (at time.Duration, ok bool)
+
 	// Probe asks for a sign of life now. Silent tells since when one that was asked
 	// for is missing, if it is.
 	Probe(now time.Duration)

@@ -107,7 +107,7 @@ func (r *rig) Open(now time.Duration, slot, via int) Path {
 	if lun == nil {
 		lun = r.lun
 	}
-	p := &fakePath{rig: r, slot: slot, via: via, lun: lun, silent: -1}
+	p := &fakePath{rig: r, slot: slot, via: via, lun: lun, silent: -1, life: -1}
 	p.nexus = scsi.Nexus{TPGT: r.tpgt[via] + 1, Time2Wait: r.wait, Time2Retain: r.retain}
 	switch err := r.refuse[via]; {
 	case err != nil:

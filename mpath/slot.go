@@ -44,11 +44,11 @@ type slot struct {
 
 	busySince time.Duration // of a SYNC; never if it was not refused as BUSY
 
-	inLedger   bool          // the ledger counts the session as alive
-	proven     time.Duration // a command sent then, or later, was answered
-	clearedAt  time.Duration // when it was last found not to be dead
-	suspectAt  time.Duration // since when it is slow; never if it is not
-	lostAt     time.Duration
+	inLedger   bool            // the ledger counts the session as alive
+	proven     time.Duration   // a command sent then, or later, was answered
+	clearedAt  time.Duration   // when it was last found not to be dead
+	suspectAt  time.Duration   // since when it is slow; never if it is not
+	notBefore  time.Duration   // no new session earlier: Time2Wait
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
@@ -211,8 +211,8 @@ func (d *Device) lose(s *slot) {
 	if alive { // what carried nothing has nothing to do with the fence
 		s.fence.lastSent = s.path.LastSent()
 	}
+	s.notBefore = max(s.notBefore, d.waitsUntil(s))
 	s.path, s.probe = nil, nil
-	s.lostAt = d.now
 	clean := errors.Is(err, scsi.ErrLoggedOut)
 	if was == leaving {
 		d.left(s, clean)
@@ -275,10 +275,9 @@ func (d *Device) plan(s *slot, final bool) {
 	if final && !d.ready && d.allFinal() {
 		d.fatal = &PathError{s.name, s.lastErr}
 	}
-	earliest := s.lostAt + s.rec.nexus.Time2Wait
 	sibling := d.fenceSibling(s)
 	if s.fence.needed && sibling >= 0 && s.via == s.index {
-		s.via, s.retryAt = sibling, earliest
+		s.via, s.retryAt = sibling, s.notBefore
 		return
 	}
 	s.via = s.index
@@ -286,7 +285,23 @@ func (d *Device) plan(s *slot, final bool) {
 	if final {
 		pause = d.cfg.RetryMax
 	}
-	s.retryAt = max(d.now+pause, earliest)
+	s.retryAt = max(d.now+pause, s.notBefore)
+}
+
+// resetGrace is how long the reset of a given up connection has to reach the target before
+// the session is reinstated.
+const resetGrace = 250 * time.Millisecond
+
+// waitsUntil is when a session that is dead may be followed by a new one: Time2Wait after
+// the connection was terminated (RFC 7143 sections 7.5 and 13.15). One that fell silent was
+// terminated when the target last showed life, not when that was noticed here: the time of
+// silence is part of the wait.
+func (d *Device) waitsUntil(s *slot) time.Duration {
+	wait := s.rec.nexus.Time2Wait
+	if life, ok := s.path.LastLife(); ok {
+		return max(life+wait, d.now+min(wait, resetGrace))
+	}
+	return d.now + wait
 }
 
 // backoff draws the pause before the next session: exponential, with full jitter.
