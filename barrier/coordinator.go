@@ -111,6 +111,10 @@ func (c *Coordinator) Active() bool { return c.l.round.active }
 // Draining reports whether a round sends new writes to one session.
 func (c *Coordinator) Draining() bool { return c.l.round.active && c.drains }
 
+// Waits reports whether a round with a client's flush awaits writes that were out, and
+// what came after it is drained to one session or held.
+func (c *Coordinator) Waits() bool { return c.l.round.active && c.waits }
+
 // Rounds counts the rounds that were begun.
 func (c *Coordinator) Rounds() uint64 { return c.rounds }
 
@@ -140,13 +144,18 @@ func (c *Coordinator) Place(tag uint64) (slot int, must bool) {
 	if !c.Draining() || tag < c.l.round.id {
 		return 0, false
 	}
-	if c.drain < 0 || !c.l.slots[c.drain].alive {
+	if !c.takesWrites() {
 		c.rotate()
 	}
-	if c.drain < 0 || !c.l.slots[c.drain].alive {
+	if !c.takesWrites() {
 		return -1, true
 	}
 	return c.drain, true
+}
+
+// takesWrites reports whether the drain path is one.
+func (c *Coordinator) takesWrites() bool {
+	return c.drain >= 0 && c.l.slots[c.drain].alive && !c.l.slots[c.drain].resting
 }
 
 // Fresh reports whether the session in slot came up during the round under way: it
@@ -160,7 +169,7 @@ func (c *Coordinator) Fresh(slot int) bool {
 func (c *Coordinator) rotate() {
 	for i := 1; i <= MaxSlots; i++ {
 		j := (c.drain + i + MaxSlots) % MaxSlots
-		if c.l.slots[j].alive {
+		if c.l.slots[j].alive && !c.l.slots[j].resting {
 			c.drain = j
 			return
 		}

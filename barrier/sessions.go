@@ -3,6 +3,7 @@ package barrier
 // slot is what the ledger knows of one session, through all its incarnations.
 type slot struct {
 	alive       bool
+	resting     bool   // it is given no new writes
 	seen        bool   // it was up in this process
 	upRound     uint64 // the flush round during which it came up, if any
 	incarnation uint64 // how often it was lost
@@ -10,6 +11,7 @@ type slot struct {
 	synced      uint64 // how many of those are known to be stable
 	bare        uint64 // number of the last one without a copy
 	orphaned    bool   // writes without a copy were unstable when it was lost
+	bequest     bool   // orphaned, and the next living session's SYNC ends that
 	orphan      uint64 // orphaned and alive: the number whose SYNC ends that
 
 	kept list // by number
@@ -40,6 +42,8 @@ func (l *Ledger) Up(slot int) {
 	if l.round.active {
 		s.upRound, s.target = l.round.id, s.acked
 	}
+	s.bequest = false
+	l.inherit()
 }
 
 // MarkDirty says that a former process wrote over this slot: until it is up and
@@ -145,6 +149,44 @@ func (l *Ledger) Lose(slot int) {
 	if s := &l.slots[slot]; s.orphaned {
 		s.orphaned, s.seen = false, false
 		l.losses++
+	}
+}
+
+// Rest says whether the living session in slot is kept for later: it is never the drain
+// path, but what it acknowledged is still made stable by a SYNC of its own.
+func (l *Ledger) Rest(slot int, rests bool) { l.slots[slot].resting = rests }
+
+// Standby says that the session in slot, on which no write is out, cannot reach the
+// device's cache any more, because the device lets others alone do that (asymmetric access).
+// Its copies are written again on those. For what has no copy their next SYNCs stand: the
+// cache is the logical unit's, and a device that moves it from one port to another keeps
+// what is in it.
+func (l *Ledger) Standby(slot int) {
+	s := &l.slots[slot]
+	l.Lost(slot)
+	s.bequest = s.orphaned
+	l.inherit()
+}
+
+// inherit lets the living sessions answer for what a session in standby left without a
+// copy.
+func (l *Ledger) inherit() {
+	heirs := false
+	for i := range l.slots {
+		heirs = heirs || l.slots[i].alive && !l.slots[i].resting
+	}
+	for i := range l.slots {
+		s := &l.slots[i]
+		if !heirs || !s.bequest {
+			continue
+		}
+		s.bequest, s.orphaned = false, false
+		for j := range l.slots {
+			if l.slots[j].alive && !l.slots[j].resting {
+				l.Changed(j)
+			}
+		}
+		l.coverAll()
 	}
 }
 

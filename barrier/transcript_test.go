@@ -18,6 +18,7 @@ var rewrite = flag.Bool("rewrite", false, "write the transcripts in testdata ane
 //
 //	mode drain|hold|epoch, limit N    before anything else
 //	up S, lost S, fenced S, dirty S, changed S, settled S, lose S, cache-lost, drop-copies
+//	rest S, work S, standby S
 //	begin W A-B [keep] [fua] [zero] [trim]
 //	sent W on S | answered W | unknown W [unsent] | again W | refused W | abandon W | discard W
 //	flush F [of S,S] [background]   sync   fail
@@ -332,6 +333,10 @@ func (p *player) slot(verb, arg string) error {
 		p.l.MarkDirty(n)
 	case "changed":
 		p.l.Changed(n)
+	case "rest", "work":
+		p.l.Rest(n, verb == "rest")
+	case "standby":
+		p.l.Standby(n)
 	case "settled":
 		p.l.Settled(n)
 	case "lose":

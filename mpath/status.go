@@ -66,7 +66,7 @@ func (d *Device) Status(now time.Duration) Status {
 		st.State, st.NoPathFor = "queueing", now-d.noPathSince
 	case d.noPathSince != never:
 		st.State, st.NoPathFor = "failed", now-d.noPathSince
-	case d.rounds.Draining():
+	case d.rounds.Waits():
 		st.State = "draining"
 	}
 	for _, s := range d.slots {
