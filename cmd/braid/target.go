@@ -17,6 +17,7 @@ import (
 
 	"braid/internal/loop"
 	"braid/iscsi/login"
+	"braid/iscsi/scsi"
 	"braid/iscsi/target"
 )
 
@@ -27,6 +28,8 @@ type targetSettings struct {
 	faults         string
 	blockSize      Size
 	cache          string
+	alua           string
+	transition     uint8
 	thin, readOnly bool
 	rotational     bool
 	maxConnections int
@@ -61,6 +64,9 @@ func newTarget() *cobra.Command {
 	f.Var(&textFlag{&s.blockSize, "SIZE"}, "block-size", "512 to 4096")
 	f.StringVar(&s.cache, "write-cache", "lun",
 		"none, lun (a flush covers the LUN) or nexus (only its own session's writes)")
+	f.StringVar(&s.alua, "alua", "none",
+		"none, implicit, explicit or both: each portal group has an access state of its own")
+	f.Uint8Var(&s.transition, "transition-time", 0, "seconds that a transition is said to take")
 	f.BoolVar(&s.thin, "thin", false, "offer UNMAP")
 	f.BoolVar(&s.readOnly, "read-only", false, "write protect")
 	f.BoolVar(&s.rotational, "rotational", false, "say that it rotates")
@@ -162,6 +168,12 @@ func (s *targetSettings) config(c *Config, l *loop.Loop) (target.Config, error) 
 	if err := choose(&s.cache, []byte(s.cache), "none", "lun", "nexus"); err != nil {
 		return cfg, usagef("--write-cache: %w", err)
 	}
+	if err := choose(&s.alua, []byte(s.alua), "none", "implicit", "explicit", "both"); err != nil {
+		return cfg, usagef("--alua: %w", err)
+	}
+	cfg.ALUA, cfg.TransitionTime = s.alua != "none", s.transition
+	cfg.TPGS = map[string]uint8{"implicit": scsi.TPGSImplicit, "explicit": scsi.TPGSExplicit,
+		"both": scsi.TPGSBoth}[s.alua]
 	if err := s.setCHAP(&cfg, c); err != nil {
 		return cfg, err
 	}

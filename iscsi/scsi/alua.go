@@ -74,6 +74,10 @@ const (
 	rtpgPort       = 4
 	rtpgFormatMask = 0x70
 	rtpgFormatLong = 0x10
+
+	rtpgFormatExtended = 0x20 // PARAMETER DATA FORMAT 001b in the CDB
+	stpgHeader         = 4
+	stpgGroup          = 4
 )
 
 // ParsePortGroups reads the answer, with or without extended header. If the
@@ -149,4 +153,57 @@ func (g PortGroups) Find(id uint16) (PortGroup, bool) {
 		}
 	}
 	return PortGroup{}, false
+}
+
+// Serves reports whether a port in that state takes reads and writes.
+func (s AccessState) Serves() bool {
+	return s == ActiveOptimized || s == ActiveNonOptimized || s == LBADependent
+}
+
+// A SetGroup asks for a state of one target port group.
+type SetGroup struct {
+	ID    uint16
+	State AccessState
+}
+
+// SetGroupParameters appends the parameter list of SET TARGET PORT GROUPS (SPC-4
+// section 6.45).
+func SetGroupParameters(dst []byte, groups ...SetGroup) []byte {
+	dst = append(dst, 0, 0, 0, 0)
+	for _, g := range groups {
+		dst = append(dst, uint8(g.State)&0x0f, 0)
+		dst = be.AppendUint16(dst, g.ID)
+	}
+	return dst
+}
+
+// ParseSetGroupParameters reads that list.
+func ParseSetGroupParameters(b []byte) ([]SetGroup, error) {
+	if len(b) < stpgHeader || (len(b)-stpgHeader)%stpgGroup != 0 {
+		return nil, tooShort("SET TARGET PORT GROUPS data", len(b), stpgHeader+stpgGroup)
+	}
+	var groups []SetGroup
+	for b = b[stpgHeader:]; len(b) > 0; b = b[stpgGroup:] {
+		groups = append(groups, SetGroup{be.Uint16(b[2:]), AccessState(b[0] & 0x0f)})
+	}
+	return groups, nil
+}
+
+// InAccessState tells the access state of the port for which a command was refused (SPC-4
+// section 5.16.2): of asymmetric access, not of what passes by itself.
+func (s Sense) InAccessState() (AccessState, bool) {
+	if s.Key != NotReady || s.ASC != 0x04 {
+		return 0, false
+	}
+	switch s.ASCQ {
+	case 0x0a:
+		return Transitioning, true
+	case 0x0b:
+		return Standby, true
+	case 0x0c:
+		return Unavailable, true
+	case 0x12:
+		return Offline, true
+	}
+	return 0, false
 }

@@ -45,3 +45,39 @@ func TestPortGroupsShort(t *testing.T) {
 	equal(t, len(g.Groups), 0)
 	equal(t, AccessState(0x7).String(), "access state 7h")
 }
+
+func TestSetGroupParameters(t *testing.T) {
+	b := SetGroupParameters(nil, SetGroup{ID: 0x102, State: Standby}, SetGroup{ID: 3})
+	equalBytes(t, b, unhex(t, "00000000 02000102 00000003"))
+	g, err := ParseSetGroupParameters(b)
+	noError(t, err)
+	equal(t, g, []SetGroup{{0x102, Standby}, {3, ActiveOptimized}})
+	for n := range b {
+		_, err := ParseSetGroupParameters(b[:n])
+		if whole := n >= 4 && n%4 == 0; whole != (err == nil) {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+	}
+	cdb := SetTargetPortGroups(12)
+	equalBytes(t, cdb[:12], unhex(t, "a40a0000 00000000 000c0000"))
+	c, err := ParseCDB(cdb)
+	noError(t, err)
+	equal(t, c.Direction(), Write)
+	cdb = ReportTargetPortGroupsExtended(64)
+	equalBytes(t, cdb[:12], unhex(t, "a32a0000 00000000 00400000"))
+}
+
+func TestInAccessState(t *testing.T) {
+	for ascq, want := range map[uint8]AccessState{
+		0x0a: Transitioning, 0x0b: Standby, 0x0c: Unavailable, 0x12: Offline,
+	} {
+		s, ok := Sense{Key: NotReady, ASC: 4, ASCQ: ascq}.InAccessState()
+		equal(t, ok, true)
+		equal(t, s, want)
+		equal(t, s.Serves(), false)
+	}
+	for _, s := range []Sense{{Key: NotReady, ASC: 4, ASCQ: 1}, {Key: UnitAttention, ASC: 4, ASCQ: 0x0b}} {
+		_, ok := s.InAccessState()
+		equal(t, ok, false)
+	}
+}

@@ -74,6 +74,22 @@ func ReportTargetPortGroups(alloc uint32) [16]byte {
 	return c
 }
 
+// ReportTargetPortGroupsExtended asks for the answer with extended header, which tells how
+// long a transition may take. Older devices refuse it.
+func ReportTargetPortGroupsExtended(alloc uint32) [16]byte {
+	c := ReportTargetPortGroups(alloc)
+	c[1] |= rtpgFormatExtended
+	return c
+}
+
+// SetTargetPortGroups builds a CDB whose data-out is paramLen bytes of SetGroupParameters
+// (SPC-4 section 6.45).
+func SetTargetPortGroups(paramLen uint32) [16]byte {
+	c := [16]byte{0: OpMaintenanceOut, 1: ActionSetTargetPortGroups}
+	be.PutUint32(c[6:], paramLen)
+	return c
+}
+
 // Read16 builds a CDB (SBC-3 section 5.13).
 func Read16(lba uint64, blocks uint32, fua bool) [16]byte {
 	return transfer16(OpRead16, lba, blocks, fua)

@@ -199,7 +199,7 @@ func (c *CDB) parseOther(b *[16]byte) int {
 	case OpPersistentReserveOut:
 		c.Action, c.Scope, c.ResType = b[1]&0x1f, b[2]>>4, b[2]&0x0f
 		c.ParamLen = be.Uint32(b[5:])
-	case OpServiceActionIn16, OpMaintenanceIn:
+	case OpServiceActionIn16, OpMaintenanceIn, OpMaintenanceOut:
 		return c.parseAction(b)
 	default:
 		return 0
@@ -221,6 +221,8 @@ func (c *CDB) parseAction(b *[16]byte) int {
 		c.Select, c.RequestedOp = b[2], b[3]
 		c.RequestedSA = be.Uint16(b[4:])
 		c.AllocLen = be.Uint32(b[6:])
+	case c.Op == OpMaintenanceOut && c.Action == ActionSetTargetPortGroups:
+		c.ParamLen = be.Uint32(b[6:])
 	default:
 		return 1
 	}
@@ -238,7 +240,7 @@ func (c CDB) Direction() Direction {
 		return directionIf(!c.NDOB, Write)
 	case OpVerify10, OpVerify16:
 		return directionIf(c.ByteCheck != 0 && c.Blocks != 0, Write)
-	case OpUnmap, OpModeSelect6, OpModeSelect10, OpPersistentReserveOut:
+	case OpUnmap, OpModeSelect6, OpModeSelect10, OpPersistentReserveOut, OpMaintenanceOut:
 		return directionIf(c.ParamLen != 0, Write)
 	case OpRead6, OpRead10, OpRead12, OpRead16:
 		return directionIf(c.Blocks != 0, Read)

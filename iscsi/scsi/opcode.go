@@ -37,16 +37,18 @@ const (
 	OpServiceActionIn16    uint8 = 0x9e
 	OpReportLUNs           uint8 = 0xa0
 	OpMaintenanceIn        uint8 = 0xa3
+	OpMaintenanceOut       uint8 = 0xa4
 	OpRead12               uint8 = 0xa8
 	OpWrite12              uint8 = 0xaa
 )
 
-// Service actions: of SERVICE ACTION IN(16), then of MAINTENANCE IN.
+// Service actions: of SERVICE ACTION IN(16), then of MAINTENANCE IN and OUT.
 const (
 	ActionReadCapacity16          uint8 = 0x10
 	ActionGetLBAStatus            uint8 = 0x12
 	ActionReportTargetPortGroups  uint8 = 0x0a
 	ActionReportSupportedCommands uint8 = 0x0c
+	ActionSetTargetPortGroups     uint8 = 0x0a
 )
 
 // CommandName names the command of a CDB for people.
@@ -65,6 +67,10 @@ func CommandName(cdb *[16]byte) string {
 			return "REPORT TARGET PORT GROUPS"
 		case ActionReportSupportedCommands:
 			return "REPORT SUPPORTED OPERATION CODES"
+		}
+	case OpMaintenanceOut:
+		if cdb[1]&0x1f == ActionSetTargetPortGroups {
+			return "SET TARGET PORT GROUPS"
 		}
 	}
 	for i := range opNames {
@@ -112,6 +118,7 @@ var opNames = [...]struct {
 	{OpServiceActionIn16, "SERVICE ACTION IN(16)"},
 	{OpReportLUNs, "REPORT LUNS"},
 	{OpMaintenanceIn, "MAINTENANCE IN"},
+	{OpMaintenanceOut, "MAINTENANCE OUT"},
 	{OpRead12, "READ(12)"},
 	{OpWrite12, "WRITE(12)"},
 }

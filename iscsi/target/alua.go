@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"braid/iscsi/scsi"
 )
@@ -76,7 +77,7 @@ func (t *Target) access(k *task) (scsi.Sense, bool) {
 	}
 	switch k.cdb.Op {
 	case scsi.OpInquiry, scsi.OpReportLUNs, scsi.OpRequestSense, scsi.OpMaintenanceIn,
-		scsi.OpModeSense6, scsi.OpModeSense10:
+		scsi.OpMaintenanceOut, scsi.OpModeSense6, scsi.OpModeSense10:
 		return scsi.Sense{}, false
 	}
 	return sense, true
@@ -84,7 +85,7 @@ func (t *Target) access(k *task) (scsi.Sense, bool) {
 
 // portGroups is the answer to REPORT TARGET PORT GROUPS.
 func (t *Target) portGroups() scsi.PortGroups {
-	var g scsi.PortGroups
+	g := scsi.PortGroups{TransitionTime: t.cfg.TransitionTime}
 	for _, x := range t.groups {
 		g.Groups = append(g.Groups, scsi.PortGroup{
 			State: x.state, ID: uint16(x.tag), Status: 2, Ports: []uint16{x.port},
@@ -93,6 +94,37 @@ func (t *Target) portGroups() scsi.PortGroups {
 		})
 	}
 	return g
+}
+
+// setPortGroups does SET TARGET PORT GROUPS (SPC-4 section 6.45). Every other nexus finds
+// unit attention 2Ah/06h.
+func (t *Target) setPortGroups(now time.Duration, k *task) {
+	refuse := func(sense scsi.Sense) { t.respond(now, k, scsi.CheckCondition, &sense) }
+	if !t.cfg.ALUA || t.cfg.TPGS&scsi.TPGSExplicit == 0 {
+		refuse(invalidOpcode)
+		return
+	}
+	groups, err := scsi.ParseSetGroupParameters(k.out.data)
+	if err != nil {
+		refuse(parameterError)
+		return
+	}
+	for _, g := range groups {
+		if t.group(int(g.ID)) == nil || !g.State.Serves() && g.State != scsi.Standby &&
+			g.State != scsi.Unavailable {
+			refuse(invalidList)
+			return
+		}
+	}
+	for _, g := range groups {
+		t.group(int(g.ID)).state = g.State
+	}
+	for _, n := range t.nexuses {
+		if n != k.nexus {
+			n.attend(accessChanged)
+		}
+	}
+	t.respond(now, k, scsi.Good, nil)
 }
 
 // portDesignators name the target port through which VPD page 83h was asked.

@@ -55,6 +55,48 @@ func TestAsymmetricAccess(t *testing.T) {
 	}
 }
 
+// TestSetTargetPortGroups: an initiator changes the state of a group, if it may.
+func TestSetTargetPortGroups(t *testing.T) {
+	ask := func(p *peer, groups ...scsi.SetGroup) result {
+		list := scsi.SetGroupParameters(nil, groups...)
+		return p.result(scsi.SetTargetPortGroups(uint32(len(list))), list, 0)
+	}
+	b := newBench(t, Config{ALUA: true})
+	if r := ask(b.session("a", 0, 1), scsi.SetGroup{ID: 1}); r.sense.ASC != 0x20 {
+		t.Error("by the target alone:", r)
+	}
+	b = newBench(t, Config{ALUA: true, TPGS: scsi.TPGSBoth, TransitionTime: 7})
+	one, two := b.session("a", 0, 1), b.session("a", 2, 1)
+	for i, test := range []struct {
+		group scsi.SetGroup
+		asc   uint8
+	}{
+		{scsi.SetGroup{ID: 9}, 0x26},
+		{scsi.SetGroup{ID: 1, State: scsi.Transitioning}, 0x26},
+		{scsi.SetGroup{ID: 1, State: scsi.Standby}, 0},
+	} {
+		if r := ask(two, test.group); r.sense.ASC != test.asc {
+			t.Errorf("%d: %v", i, r)
+		}
+	}
+	if r := one.result(scsi.TestUnitReady(), nil, 0); r.sense.Attention() != scsi.ALUAChanged {
+		t.Error("nobody told the other nexus:", r)
+	}
+	if r := one.result(scsi.TestUnitReady(), nil, 0); r.sense.ASCQ != 0x0b {
+		t.Error(r)
+	}
+	if r := ask(one, scsi.SetGroup{ID: 1}); r.status != scsi.Good {
+		t.Error("in standby:", r)
+	}
+	if r := one.result(scsi.TestUnitReady(), nil, 0); r.status != scsi.Good {
+		t.Error(r)
+	}
+	r := one.result(scsi.ReportTargetPortGroupsExtended(255), nil, 255)
+	if g, _, err := scsi.ParsePortGroups(r.data); err != nil || g.TransitionTime != 7 {
+		t.Errorf("%+v %v", g, err)
+	}
+}
+
 func TestRefusedCommands(t *testing.T) {
 	b := newBench(t, Config{})
 	p := b.session("a", 0, 1)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"braid/iscsi/login"
+	"braid/iscsi/scsi"
 )
 
 // Bounds of a configuration.
@@ -51,6 +52,11 @@ type Config struct {
 	// ALUA: every portal group is a target port group with an access state of
 	// its own, at first active/optimized; see Target.SetAccess.
 	ALUA bool
+	// TPGS is what INQUIRY then tells of who changes it: the target, the default
+	// (scsi.TPGSImplicit), the initiator by SET TARGET PORT GROUPS, or both.
+	// TransitionTime is how many seconds a transition is said to take; 0 is not said.
+	TPGS           uint8
+	TransitionTime uint8
 
 	QueueDepth  int // commands of a session at a time; default 128, at most 1024
 	MaxConns    int // of all sessions; default 256
@@ -121,6 +127,9 @@ func (c *Config) complete() error {
 	def(&c.QueueDepth, 128)
 	def(&c.MaxConns, 256)
 	def(&c.BufferBytes, 128<<20)
+	if c.TPGS == scsi.TPGSNone {
+		c.TPGS = scsi.TPGSImplicit
+	}
 	if c.LoginTimeout == 0 {
 		c.LoginTimeout = 15 * time.Second
 	}

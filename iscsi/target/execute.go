@@ -47,6 +47,8 @@ func (t *Target) execute(now time.Duration, k *task) {
 		t.executeWriteSame(now, k)
 	case scsi.OpVerify10, scsi.OpVerify16:
 		t.executeVerify(now, k)
+	case scsi.OpMaintenanceOut:
+		t.setPortGroups(now, k)
 	case scsi.OpTestUnitReady:
 		t.respond(now, k, scsi.Good, nil)
 	default:

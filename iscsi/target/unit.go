@@ -191,6 +191,8 @@ func (u *unit) plan(k *task) {
 		if k.expected != k.out.want {
 			k.refuse(scsi.CheckCondition, scsi.InvalidField(0))
 		}
+	case scsi.OpMaintenanceOut:
+		k.out.want = min(c.ParamLen, maxAnswer)
 	case scsi.OpUnmap:
 		switch {
 		case !u.Thin:

@@ -24,7 +24,7 @@ func (t *Target) inquiry(k *task, dst []byte) ([]byte, bool) {
 			Descriptors: [8]uint16{0x00a0, 0x0960, 0x0460, 0x04c0},
 		}
 		if t.cfg.ALUA {
-			d.TPGS = scsi.TPGSImplicit
+			d.TPGS = t.cfg.TPGS
 		}
 		if u == nil {
 			d.PeripheralQualifier = scsi.QualifierNone
