@@ -85,6 +85,9 @@ func newConn(t *Target, now time.Duration, portal int) *Conn {
 // Portal is the index of the portal at which the connection came in.
 func (c *Conn) Portal() int { return c.portal }
 
+// InLogin reports whether its login is not over yet.
+func (c *Conn) InLogin() bool { return c.state == stateLogin || c.state == stateHeld }
+
 // Connected is part of loop.Stream; connections of a target are accepted ones.
 func (c *Conn) Connected(time.Duration) {}
 
