@@ -139,16 +139,19 @@ func (c *Conn) sendData(t *task) {
 	tr := &w.transfers[w.head]
 	n := min(tr.end-tr.offset, c.params.MaxXmitDataSegmentLength)
 	h := &c.scratch
-	pdu.DataOut{
+	d := pdu.DataOut{
 		Final:     tr.offset+n == tr.end,
-		LUN:       c.s.cfg.LUN,
 		ITT:       t.itt,
 		TTT:       tr.ttt,
 		ExpStatSN: c.expStatSN,
 		DataSN:    tr.dataSN,
 		Offset:    uint32(tr.offset),
 		DataLen:   n,
-	}.Marshal(h)
+	}
+	if tr.ttt != pdu.ReservedTag {
+		d.LUN = c.s.cfg.LUN // reserved without a tag, RFC 7143 section 11.7.4
+	}
+	d.Marshal(h)
 	t.lastData = c.out.Push(h, t.cmd.Data[tr.offset:tr.offset+n], pdu.Bulk)
 	w.sent += n
 	tr.dataSN++

@@ -249,3 +249,23 @@ func TestSequencesOutOfOrder(t *testing.T) {
 	p.r2t(2, 0, 1000, 100, 0xa0)
 	r.dead("asked for twice")
 }
+
+// The LUN of a Data-Out is reserved, and so zero, where no R2T gave it a target
+// transfer tag (RFC 7143 section 11.7.4).
+func TestDataOutLUN(t *testing.T) {
+	r := newUp(t, 1, limits(false, true, 1024, 4096, 2048, 1))
+	p := r.peers[0]
+	r.submit(scsi.Write, 4096)
+	p.take()
+	p.r2t(1, 0, 2048, 2048, 9)
+	r.submit(scsi.Write, 4096)
+	lunOf := map[bool][8]byte{}
+	for _, m := range p.take() {
+		if d, err := pdu.ParseDataOut(&m.h); err == nil && m.h.Opcode() == pdu.OpDataOut {
+			lunOf[d.TTT == pdu.ReservedTag] = d.LUN
+		}
+	}
+	if want := scsi.EncodeLUN(5); lunOf[true] != [8]byte{} || lunOf[false] != want {
+		t.Errorf("LUN %x unsolicited, %x solicited", lunOf[true], lunOf[false])
+	}
+}
