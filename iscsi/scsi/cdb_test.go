@@ -49,6 +49,11 @@ func TestBuilders(t *testing.T) {
 			CDB{Op: 0x93, LBA: lba, Blocks: 3, Unmap: true}, Write},
 		{WriteSame16(lba, 3, false, true), "9301010203040506070800000003", "WRITE SAME(16)",
 			CDB{Op: 0x93, LBA: lba, Blocks: 3, NDOB: true}, None},
+		{PersistentReserveIn(ReserveReadKeys, 0x1234), "5e000000000000123400", "PERSISTENT RESERVE IN",
+			CDB{Op: 0x5e, AllocLen: 0x1234}, Read},
+		{PersistentReserveOut(ReservePreemptAndAbort, WriteExclusiveRegistrantsOnly),
+			"5f050500000000001800", "PERSISTENT RESERVE OUT",
+			CDB{Op: 0x5f, Action: 5, ResType: 5, ParamLen: 24}, Write},
 		{GetLBAStatus(lba, 24), "9e12010203040506070800000018", "GET LBA STATUS",
 			CDB{Op: 0x9e, Action: 0x12, LBA: lba, AllocLen: 24}, Read},
 	} {

@@ -13,6 +13,11 @@ import (
 // has to be known before (SAM-5 section 5.14). Ghosts have nobody to tell.
 func (t *Target) execute(now time.Duration, k *task) {
 	if k.unit != nil && k.conn != nil {
+		// This status takes precedence over all others (SAM-5 section 5.3.3).
+		if k.unit.pr.conflicts(k.nexus.key, &k.cdb) {
+			t.respond(now, k, scsi.ReservationConflict, nil)
+			return
+		}
 		switch k.cdb.Op {
 		case scsi.OpInquiry, scsi.OpReportLUNs, scsi.OpRequestSense:
 		default:
@@ -49,6 +54,8 @@ func (t *Target) execute(now time.Duration, k *task) {
 		t.executeVerify(now, k)
 	case scsi.OpMaintenanceOut:
 		t.setPortGroups(now, k)
+	case scsi.OpPersistentReserveOut:
+		t.executeReserve(now, k)
 	case scsi.OpTestUnitReady:
 		t.respond(now, k, scsi.Good, nil)
 	default:
@@ -85,7 +92,7 @@ func (t *Target) submit(now time.Duration, k *task) {
 
 // storeDone takes the outcome of an operation that was pending.
 func (t *Target) storeDone(now time.Duration, k *task) {
-	s, m := k.session, k.tmf
+	s, m, e := k.session, k.tmf, k.ending
 	switch {
 	case k.aborted:
 		k.leaveStore()
@@ -105,8 +112,12 @@ func (t *Target) storeDone(now time.Duration, k *task) {
 	if m != nil {
 		m.settled(now)
 	}
+	if e != nil {
+		e.settled(now)
+	}
 	if s != nil && s.over && s.stored == 0 {
 		t.releaseHeld(now)
+		s.settleEndings(now)
 	}
 }
 

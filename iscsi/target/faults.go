@@ -222,6 +222,9 @@ func (t *Target) Restart(now time.Duration, r Restart) {
 	for _, n := range t.nexuses {
 		n.forgotten = true
 	}
+	for _, u := range t.units {
+		u.pr = reservations{}
+	}
 	t.faults.downUntil = now + r.Down
 	t.faults.restarted = true
 	switch {

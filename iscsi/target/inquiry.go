@@ -57,6 +57,8 @@ func (t *Target) describe(k *task, dst []byte) ([]byte, bool) {
 		return u.lbaStatus(k, dst)
 	case scsi.OpModeSense6, scsi.OpModeSense10:
 		return u.modeSense(k, dst)
+	case scsi.OpPersistentReserveIn:
+		return u.describeReservations(k, dst)
 	case scsi.OpMaintenanceIn:
 		if t.cfg.ALUA && c.Action == scsi.ActionReportTargetPortGroups {
 			return t.portGroups().Append(dst, c.Descriptor), true

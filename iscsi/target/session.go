@@ -31,6 +31,7 @@ type session struct {
 	first, last *task
 	stored      int // tasks, aborted ones too, that a store is working on
 	management  []*management
+	endings     []*ending // that wait until the stores are done with it
 	counters    Counters
 }
 

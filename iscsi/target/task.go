@@ -38,6 +38,9 @@ type task struct {
 	aborted   bool        // taskStored: nobody wants the outcome any more
 	reset     bool        // taskStored: another nexus aborted it; the answer is TASK ABORTED
 	tmf       *management // waits until the store is done with it
+	ending    *ending     // so does this
+
+	preempting *ending // that it is the answer of: PREEMPT AND ABORT
 
 	// refused: it will not be executed, for the reason in status and sense.
 	refused bool
@@ -200,6 +203,9 @@ func (t *Target) free(k *task) {
 	}
 	if k.out.starving {
 		t.stopWaiting(k)
+	}
+	if k.preempting != nil {
+		k.preempting.task = nil
 	}
 	*k = task{t: t, done: k.done, index: -1, ranges: k.ranges[:0]}
 	t.spare = append(t.spare, k)

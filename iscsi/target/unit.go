@@ -27,6 +27,7 @@ type unit struct {
 	blocks uint64 // capacity
 	lend   lender // nil: the store cannot lend pages
 	naa    [16]byte
+	pr     reservations
 }
 
 func (t *Target) makeUnits() error {
@@ -193,6 +194,11 @@ func (u *unit) plan(k *task) {
 		}
 	case scsi.OpMaintenanceOut:
 		k.out.want = min(c.ParamLen, maxAnswer)
+	case scsi.OpPersistentReserveOut:
+		if c.ParamLen != scsi.ReserveParametersLength {
+			k.refuse(scsi.CheckCondition, parameterError)
+		}
+		k.out.want = scsi.ReserveParametersLength
 	case scsi.OpUnmap:
 		switch {
 		case !u.Thin:
