@@ -333,7 +333,7 @@ func (c *Coordinator) complete() bool {
 // Stuck reports whether the round waits for a session that is not there.
 func (c *Coordinator) Stuck() bool {
 	for i := range c.l.slots {
-		if s := &c.l.slots[i]; c.covers(i) && s.orphaned && !s.alive {
+		if s := &c.l.slots[i]; c.covers(i) && s.orphaned && !s.alive && !s.bequest {
 			return c.l.round.active
 		}
 	}

@@ -154,7 +154,10 @@ func (l *Ledger) Lose(slot int) {
 
 // Rest says whether the living session in slot is kept for later: it is never the drain
 // path, but what it acknowledged is still made stable by a SYNC of its own.
-func (l *Ledger) Rest(slot int, rests bool) { l.slots[slot].resting = rests }
+func (l *Ledger) Rest(slot int, rests bool) {
+	l.slots[slot].resting = rests
+	l.inherit()
+}
 
 // Standby says that the session in slot, on which no write is out, cannot reach the
 // device's cache any more, because the device lets others alone do that (asymmetric access).
@@ -162,9 +165,14 @@ func (l *Ledger) Rest(slot int, rests bool) { l.slots[slot].resting = rests }
 // cache is the logical unit's, and a device that moves it from one port to another keeps
 // what is in it.
 func (l *Ledger) Standby(slot int) {
-	s := &l.slots[slot]
 	l.Lost(slot)
-	s.bequest = s.orphaned
+	l.Bequeath(slot)
+}
+
+// Bequeath says the same of a slot whose session is dead already, or has carried nothing.
+func (l *Ledger) Bequeath(slot int) {
+	s := &l.slots[slot]
+	s.bequest = s.orphaned && !s.alive
 	l.inherit()
 }
 

@@ -35,6 +35,10 @@ func (d *Device) collect(s *slot) {
 			d.probed(s, o)
 		case opCheck:
 			d.checked(s, o)
+		case opAccess:
+			d.accessAnswered(s, o)
+		case opSetGroup:
+			d.setGroupAnswered(s, o)
 		}
 		d.countSync(s)
 		if s.path == nil {
@@ -85,6 +89,10 @@ func (d *Device) answered(s *slot, o *op) {
 		d.retry(s, o, 0)
 	case later:
 		d.retryLater(s, o)
+	case inaccessible:
+		s.stats.Retries++
+		d.accessRefused(s, v.access)
+		d.resend(o)
 	case elsewhere:
 		o.avoid |= 1 << s.index
 		d.retry(s, o, o.avoid)
@@ -210,7 +218,11 @@ func (d *Device) endPart(o *op, e Errno, reason error) {
 // checked takes the answer to a question for a sign of life.
 func (d *Device) checked(s *slot, o *op) {
 	if o.cmd.Err != nil {
-		d.notice(s, judge(o.cmd.Err).notice)
+		v := judge(o.cmd.Err)
+		d.notice(s, v.notice)
+		if v.action == inaccessible {
+			d.accessRefused(s, v.access)
+		}
 	}
 	d.moved = true // a path that came up may have waited for it
 	d.freeOp(o)
@@ -228,6 +240,8 @@ func (d *Device) notice(s *slot, a scsi.Attention) {
 		d.rounds.Step()
 	case scsi.ReservationsChanged:
 		d.ledger.DropCopies()
+	case scsi.ALUAChanged:
+		d.askAll()
 	case scsi.CapacityChanged:
 		d.reverifyAll()
 	case scsi.ModeChanged, scsi.InquiryChanged, scsi.LUNsChanged:

@@ -53,6 +53,14 @@ type Config struct {
 	// Forever never.
 	NoPath time.Duration
 
+	// Failback is how long after its return a better group of paths takes over: 0 at once,
+	// FailbackManual never.
+	Failback time.Duration
+	// FlapThreshold is how many losses within FlapWindow put a path in reserve, until it
+	// was good for FlapPause, and longer each time; 0 never.
+	FlapThreshold         int
+	FlapWindow, FlapPause time.Duration
+
 	// Retain bounds the bytes of copies of unstable writes; 0 keeps none.
 	Retain uint64
 	// Shared says that other hosts write to the LUN too: no copies are kept.

@@ -56,6 +56,7 @@ type Device struct {
 
 	persist  persistence
 	stopping *stopping
+	groups   groups
 	stats    Counters
 }
 
@@ -65,6 +66,7 @@ func New(now time.Duration, cfg Config, open Connector) *Device {
 	d := &Device{cfg: cfg, open: open, noPathSince: now, stuckSince: never, told: map[uint64]uint64{}}
 	d.ledger = barrier.NewLedger(cfg.Retain)
 	d.rounds = barrier.NewCoordinator(d.ledger, cfg.Barrier)
+	d.groups = groups{key: noGroup, lackSince: never, failbackAt: never}
 	for i := range cfg.Slots {
 		d.slots = append(d.slots, newSlot(now, i, &d.cfg))
 		if cfg.Slots[i].Lost != nil {
@@ -154,6 +156,7 @@ func (d *Device) Step(now time.Duration) {
 			d.stepSlot(s)
 		}
 	}
+	d.stepGroups()
 	d.expireNoPath()
 	d.takeDue()
 	for d.progress() {
@@ -191,7 +194,7 @@ func (d *Device) release() bool {
 
 // Deadline is when Step is wanted next, if nothing else happens.
 func (d *Device) Deadline() time.Duration {
-	next := never
+	next := d.groupsDeadline()
 	for _, s := range d.slots {
 		next = min(next, s.deadline(d.now))
 	}

@@ -24,7 +24,7 @@ type fakePath struct {
 
 	queue  []*scsi.Command // not executed
 	done   []*scsi.Command
-	ghosts []*ghost // commands of a lost nexus that may yet be executed
+	ghosts []*past // commands of a lost nexus that may yet be executed
 
 	hold   func(c *scsi.Command, cdb scsi.CDB) bool  // commands that stay where they are
 	answer func(c *scsi.Command, cdb scsi.CDB) error // a refusal, nil to execute
@@ -39,7 +39,7 @@ type fakePath struct {
 	received []scsi.CDB    // of I/O: reads, writes and SYNCs that were executed
 }
 
-type ghost struct {
+type past struct {
 	cdb  scsi.CDB
 	data []byte
 }
@@ -90,7 +90,7 @@ func (p *fakePath) kill(err error) {
 	for _, c := range p.queue {
 		cdb, _ := scsi.ParseCDB(c.CDB)
 		if !p.unsent {
-			p.ghosts = append(p.ghosts, &ghost{cdb, append([]byte(nil), c.Data...)})
+			p.ghosts = append(p.ghosts, &past{cdb, append([]byte(nil), c.Data...)})
 		}
 		c.Err = &scsi.NexusLostError{Sent: !p.unsent, Cause: err}
 		p.done = append(p.done, c)
@@ -145,6 +145,11 @@ func (p *fakePath) run() bool {
 func (p *fakePath) execute(c *scsi.Command, cdb scsi.CDB) error {
 	if p.answer != nil {
 		if err := p.answer(c, cdb); err != nil {
+			return err
+		}
+	}
+	if port := p.rig.ports[p.via]; port != nil {
+		if done, err := port.execute(p, c, cdb); done {
 			return err
 		}
 	}

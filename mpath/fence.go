@@ -78,7 +78,7 @@ func (d *Device) fenceSibling(s *slot) int {
 		return -1
 	}
 	for _, o := range d.slots {
-		if o != s && o.state == active && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
+		if o != s && (o.state == active || o.state == ghost) && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
 			return o.index
 		}
 	}

@@ -93,6 +93,9 @@ func (d *Device) syncAnswered(s *slot, o *op) {
 		d.rounds.Retry(o.token)
 	case v.action == later:
 		d.retrySync(s, o.token)
+	case v.action == inaccessible:
+		d.accessRefused(s, v.access)
+		d.retrySync(s, o.token)
 	case v.action == again:
 		d.rounds.Aborted(o.token)
 	default:
@@ -140,6 +143,10 @@ func (d *Device) flushed(b *barrier.Flush) {
 		if b.Err != nil {
 			d.log(slog.LevelError, "background flush failed", "error", b.Err)
 		}
+		return
+	}
+	if s, ok := b.Owner.(*slot); ok {
+		d.retireFlushed(s, b.Err)
 		return
 	}
 	f := b.Owner.(*flush)

@@ -117,6 +117,7 @@ func (l *LUN) same(o *LUN) error {
 	case o.Serial != "" && l.Serial != "" && o.Serial != l.Serial:
 		return &RefusedError{Reason: fmt.Sprintf("different LUNs: serial number %q on this path, "+
 			"%q on the others: correct the URLs", o.Serial, l.Serial)}
+	case o.BlockSize == 0: // a port in standby does not tell the capacity
 	case o.BlockSize != l.BlockSize:
 		return &RefusedError{Reason: fmt.Sprintf("block size %d on this path, %d on the others",
 			o.BlockSize, l.BlockSize)}

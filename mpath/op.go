@@ -11,11 +11,13 @@ import (
 type opKind uint8
 
 const (
-	opRead  opKind = iota
-	opWrite        // a client's, or a copy that is written again
-	opSync         // of a flush round
-	opProbe        // of the verification of a new session
-	opCheck        // asks a living session for a sign of life
+	opRead     opKind = iota
+	opWrite           // a client's, or a copy that is written again
+	opSync            // of a flush round
+	opProbe           // of the verification of a new session
+	opCheck           // asks a living session for a sign of life
+	opAccess          // asks for its access state
+	opSetGroup        // asks the target to change one
 )
 
 // An op is one SCSI command on its way, or waiting for it. It belongs to the device and

@@ -28,6 +28,12 @@ type probe struct {
 	wait  time.Duration // not before
 	lun   LUN
 	id    string
+
+	access   access
+	grouped  bool             // page 83h names a target port group
+	denied   bool             // a command was refused because of the access state
+	deniedBy scsi.AccessState // that was told
+
 	pages []byte
 	buf   [probeBuffer]byte
 }
@@ -88,8 +94,11 @@ var probeSteps = []probeStep{
 	page(scsi.PageDeviceID, func(p *probe, b []byte) error {
 		d, err := scsi.ParseDeviceID(b)
 		p.id = d.Identity()
+		p.access.group, p.grouped = d.TargetPortGroup()
 		return err
 	}),
+	portGroupsStep(true),
+	portGroupsStep(false),
 	page(scsi.PageBlockLimits, func(p *probe, b []byte) error {
 		l, err := scsi.ParseBlockLimits(b)
 		p.lun.setLimits(l)
@@ -116,6 +125,28 @@ var probeSteps = []probeStep{
 			return err
 		}, true},
 	{writeSameStep, probeWriteSame, nil, true},
+}
+
+// portGroupsStep asks for the access state, where the LUN tells it: with the extended header
+// first, which older devices refuse.
+func portGroupsStep(extended bool) probeStep {
+	return probeStep{
+		name: "REPORT TARGET PORT GROUPS",
+		cdb: func(p *probe) ([16]byte, int) {
+			switch {
+			case p.lun.TPGS == scsi.TPGSNone, !p.grouped, p.access.told:
+				return [16]byte{}, -1
+			case extended:
+				return scsi.ReportTargetPortGroupsExtended(accessBytes), accessBytes
+			}
+			return scsi.ReportTargetPortGroups(accessBytes), accessBytes
+		},
+		take: func(p *probe, b []byte) error {
+			p.access.extended = extended
+			return p.access.take(b, p.grouped)
+		},
+		optional: true,
+	}
 }
 
 const writeSameStep = "WRITE SAME(16)"
@@ -189,6 +220,11 @@ func (p *probe) answer(now time.Duration, c *scsi.Command) error {
 		return nil
 	}
 	v := judge(c.Err)
+	if v.action == inaccessible {
+		p.denied, p.deniedBy = true, v.access
+		p.step++
+		return nil
+	}
 	passes := v.action == again || v.action == later
 	switch {
 	case passes && p.tries < probeTries:

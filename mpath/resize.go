@@ -8,10 +8,13 @@ import "log/slog"
 func (d *Device) grow() {
 	blocks := ^uint64(0)
 	for _, s := range d.slots {
-		if s.rec.fenceOnly {
+		if s.rec.fenceOnly || s.outOfService {
 			continue
 		}
-		if s.state != active {
+		if s.state == ghost && !s.inLedger && s.blocks == 0 {
+			continue // it cannot tell
+		}
+		if s.state != active && s.state != ghost {
 			return
 		}
 		blocks = min(blocks, s.blocks)

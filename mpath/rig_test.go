@@ -27,9 +27,10 @@ type rig struct {
 	refuse map[int]error // slot whose sessions die at once, and of what
 	slow   map[int]bool  // slot whose sessions do not come up by themselves
 	luns   map[int]*fakeLUN
-	tpgt   map[int]uint16 // by the slot through whose portals the session goes
-	wait   time.Duration  // Time2Wait
-	retain time.Duration  // Time2Retain
+	ports  map[int]*fakePort // with asymmetric access, by slot
+	tpgt   map[int]uint16    // by the slot through whose portals the session goes
+	wait   time.Duration     // Time2Wait
+	retain time.Duration     // Time2Retain
 
 	submitted int
 	over      map[*Request]bool

@@ -10,9 +10,9 @@ import (
 
 // slotState is where a slot stands.
 //
-//	down -> opening -> recording -> probing -> proving -> active
-//	  ^        |           |           |          |         |
-//	  +--------+-----------+-----------+----------+---------+  the session died
+//	down -> opening -> recording -> probing -> proving -> ghost <-> active
+//	  ^        |           |           |          |         |         |
+//	  +--------+-----------+-----------+----------+---------+---------+  the session died
 //	opening -> fencing -> leaving -> down: a session that only fences
 type slotState uint8
 
@@ -22,6 +22,7 @@ const (
 	recording                  // it is up, and is being written down
 	probing                    // the LUN behind it is being verified
 	proving                    // verified; its siblings must show that they live
+	ghost                      // works, and waits for its turn
 	active                     // carries I/O
 	fencing                    // it is only there to end its predecessor's tasks
 	leaving                    // it logs out
@@ -61,6 +62,11 @@ type slot struct {
 	final      bool // the peer's answer was final
 	once       bool // it was active in this process
 
+	access       access
+	flaps        flaps
+	outOfService bool // taken out by somebody, or on its way out of the device
+	retire       retirement
+
 	fence fence
 	rec   record
 	stats PathCounters
@@ -70,7 +76,7 @@ func newSlot(now time.Duration, i int, cfg *Config) *slot {
 	c := cfg.Slots[i]
 	s := &slot{
 		index: i, name: c.Name, via: i, retryAt: now,
-		proven: -1, busySince: never, suspectAt: never,
+		proven: -1, busySince: never, suspectAt: never, access: access{askAt: never},
 	}
 	s.fence = newFence(now, c.Lost, cfg)
 	s.rec.fenceOnly = c.FenceOnly
@@ -97,6 +103,8 @@ func (d *Device) stepSlot(s *slot) {
 	}
 	d.stepSuspect(s)
 	d.stepFence(s)
+	d.stepAccess(s)
+	d.stepRetire(s)
 	switch s.state {
 	case down:
 		if d.now >= s.retryAt && d.stopping == nil {
@@ -129,12 +137,18 @@ func (s *slot) deadline(now time.Duration) time.Duration {
 		next = min(next, s.retryAt)
 	case s.probe != nil && s.probe.wait > 0:
 		next = min(next, s.probe.wait)
+	case s.state == active, s.state == ghost:
+		next = min(next, s.access.deadline())
 	}
 	return next
 }
 
 func (d *Device) openSession(s *slot) {
-	if s.rec.fenceOnly && !s.fence.needed {
+	if !s.fence.needed && s.outOfService {
+		d.retired(s)
+		return
+	}
+	if !s.fence.needed && s.rec.fenceOnly {
 		d.enter(s, closed)
 		return
 	}
@@ -146,7 +160,7 @@ func (d *Device) openSession(s *slot) {
 func (d *Device) sessionUp(s *slot) {
 	n := s.path.Nexus()
 	d.reinstated(s, n)
-	if s.via != s.index || s.rec.fenceOnly {
+	if s.via != s.index || s.rec.fenceOnly || s.outOfService {
 		d.enter(s, fencing)
 		s.probe = &probe{steps: fenceSteps}
 		return
@@ -155,9 +169,9 @@ func (d *Device) sessionUp(s *slot) {
 	d.enter(s, recording)
 }
 
-// activate lets a verified path carry I/O.
+// activate takes a verified path into use, or into reserve.
 func (d *Device) activate(s *slot) {
-	d.enter(s, active)
+	d.enter(s, ghost)
 	if !s.inLedger {
 		s.prompt = s.failures <= 1 // the loss before it counts as one
 	}
@@ -165,18 +179,31 @@ func (d *Device) activate(s *slot) {
 	s.probe = nil
 	if !s.inLedger {
 		s.inLedger, s.upAt = true, d.now
+		s.flaps.restart(d.now)
+		d.ledger.Rest(s.index, true)
 		d.ledger.Up(s.index)
 		d.rounds.Step()
 		if d.anyProving() {
 			d.check(s) // it was not there when they asked their siblings
 		}
 	}
-	d.noPathSince = never
-	if !d.ready {
-		d.ready, d.readyAt = true, d.now
-	}
-	d.log(slog.LevelInfo, "path active", "path", s.name)
+	d.arrange()
+	s.access.askAt = d.now + d.pollPause(s)
 	d.grow()
+}
+
+// standBy keeps a verified path for later that can carry nothing now, because of the
+// access state of its target port.
+func (d *Device) standBy(s *slot) {
+	d.enter(s, ghost)
+	s.failures, s.lastErr, s.final, s.probe = 0, errAccess{s.access.state}, false, nil
+	s.access.since = d.now
+	if s.rec.inUse && !s.inLedger {
+		d.ledger.Bequeath(s.index)
+	}
+	d.arrange()
+	s.access.askAt = d.now + d.pollPause(s)
+	d.countPaths()
 }
 
 func (d *Device) anyProving() bool {
@@ -213,6 +240,8 @@ func (d *Device) lose(s *slot) {
 	}
 	s.notBefore = max(s.notBefore, d.waitsUntil(s))
 	s.path, s.probe = nil, nil
+	s.access.asking, s.access.askAt = false, never
+	d.arrange()
 	clean := errors.Is(err, scsi.ErrLoggedOut)
 	if was == leaving {
 		d.left(s, clean)
@@ -221,6 +250,7 @@ func (d *Device) lose(s *slot) {
 	if alive {
 		s.stats.Failovers++
 		d.endedByTarget(s, err)
+		d.flapped(s)
 		d.checkSiblings()
 	}
 	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)
@@ -236,6 +266,13 @@ func (d *Device) left(s *slot, clean bool) {
 		if clean {
 			d.erase(s)
 		}
+		return
+	}
+	if s.outOfService && !s.fence.needed {
+		if clean {
+			d.erase(s)
+		}
+		d.retired(s)
 		return
 	}
 	if s.rec.fenceOnly && !s.fence.needed {
@@ -316,7 +353,7 @@ func (d *Device) backoff(s *slot) time.Duration {
 // allFinal reports whether every slot met an answer that trying again cannot change.
 func (d *Device) allFinal() bool {
 	for _, s := range d.slots {
-		if !s.final && !s.rec.fenceOnly {
+		if !s.final && !s.rec.fenceOnly && !s.outOfService {
 			return false
 		}
 	}
@@ -344,7 +381,7 @@ func (d *Device) anyActive() bool {
 
 // countPaths notes when the last path went.
 func (d *Device) countPaths() {
-	if d.noPathSince == never && !d.anyAlive() {
+	if d.noPathSince == never && !d.anyAlive() && !d.hopes() {
 		d.noPathSince = d.now
 		d.lostTogether()
 		if d.stopping == nil {

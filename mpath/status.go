@@ -10,6 +10,11 @@ type Counters struct {
 	}
 	Fences      struct{ Reinstate, Wait, None uint64 }
 	CacheLosses uint64 // that a target told of
+
+	AccessChanges    uint64 // of target port groups
+	GroupSwitches    uint64 // another group of paths began to carry I/O
+	ExplicitSwitches uint64 // SET TARGET PORT GROUPS that were obeyed
+
 	Replays     uint64 // copies written again
 	ReplayBytes uint64
 }
@@ -18,6 +23,7 @@ type Counters struct {
 type PathCounters struct {
 	Reads, Writes, ReadBytes, WriteBytes uint64
 	Retries, Failovers, Syncs, Hedged    uint64
+	Marginal                             uint64 // times it was put in reserve because of its losses
 	// ServiceTime is a moving average of the time from sending to answer.
 	ServiceTime time.Duration
 }
@@ -32,12 +38,15 @@ func (c *PathCounters) serve(t time.Duration) {
 // A PathStatus describes a path as it is now.
 type PathStatus struct {
 	Index    int
-	State    string // active, fencing, recovering or faulty
+	State    string // active, ghost, fencing, recovering or faulty
 	Path     Path   // nil while there is no session
 	InFlight int
 	LastErr  error
 	Counters PathCounters
-	Removed  bool // left by a former process and not one of the device's paths
+	Access   string // asymmetric access state; empty if it tells none
+	Group    uint16 // target port group
+	Marginal bool   // in reserve because it was lost again and again
+	Removed  bool   // left by a former process and not one of the device's paths
 }
 
 // A Status describes the device as it is now.
@@ -70,19 +79,26 @@ func (d *Device) Status(now time.Duration) Status {
 		st.State = "draining"
 	}
 	for _, s := range d.slots {
-		st.Paths = append(st.Paths, PathStatus{
-			Index: s.index, State: s.stateName(), Path: s.path, InFlight: s.out.n,
+		p := PathStatus{
+			Index: s.index, State: s.stateName(now), Path: s.path, InFlight: s.out.n,
 			LastErr: s.lastErr, Counters: s.stats, Removed: s.rec.fenceOnly,
-		})
+			Marginal: s.flaps.marginal(now),
+		}
+		if s.access.told {
+			p.Access, p.Group = s.access.state.String(), s.access.group
+		}
+		st.Paths = append(st.Paths, p)
 	}
 	return st
 }
 
 // stateName is the slot's state in the words that people know from multipath.
-func (s *slot) stateName() string {
+func (s *slot) stateName(now time.Duration) string {
 	switch {
 	case s.state == active:
 		return "active"
+	case s.state == ghost && !s.fence.needed && !s.flaps.marginal(now):
+		return "ghost"
 	case s.fence.needed:
 		return "fencing"
 	case s.state == down || s.state == closed:

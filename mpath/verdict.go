@@ -10,13 +10,14 @@ import (
 type action uint8
 
 const (
-	again     action = iota // at once, on any path
-	later                   // after a pause
-	elsewhere               // this path cannot do it: on another one, if there is
-	refuse                  // the device's answer is final
-	lost                    // the nexus is gone, nobody knows
-	demote                  // like later, but a simpler command may do
-	done                    // it was done, with an effort that the device tells of
+	again        action = iota // at once, on any path
+	later                      // after a pause
+	elsewhere                  // this path cannot do it: on another one, if there is
+	refuse                     // the device's answer is final
+	lost                       // the nexus is gone, nobody knows
+	demote                     // like later, but a simpler command may do
+	inaccessible               // not through this port now: on another path, when there is one
+	done                       // it was done, with an effort that the device tells of
 )
 
 // A verdict is what an error means for the command that met it.
@@ -25,6 +26,7 @@ type verdict struct {
 	errno  Errno
 	sent   bool // lost: a byte of it may have left
 	notice scsi.Attention
+	access scsi.AccessState // inaccessible: what the port is
 	status *scsi.StatusError
 }
 
@@ -46,6 +48,9 @@ func judge(err error) verdict {
 	case scsi.CheckCondition:
 		v.action, v.errno = judgeSense(s.Sense)
 		v.notice = s.Sense.Attention()
+		if state, ok := s.Sense.InAccessState(); ok {
+			v.action, v.errno, v.access = inaccessible, OK, state
+		}
 		if s.Sense.Deferred {
 			// An earlier command, which had ended with GOOD, did not get to the medium,
 			// and nobody knows which. This one was not executed.
@@ -66,7 +71,7 @@ func judgeSense(s scsi.Sense) (action, Errno) {
 	case scsi.NoSense, scsi.RecoveredError, scsi.Completed:
 		return done, EIO
 	case scsi.NotReady:
-		if s.ASC == 0x04 { // becoming ready, or in a state of ALUA that passes
+		if s.ASC == 0x04 { // becoming ready
 			return later, OK
 		}
 		return elsewhere, EIO

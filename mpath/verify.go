@@ -67,10 +67,13 @@ func (d *Device) probed(s *slot, o *op) {
 // fenced ends a session that was made only to fence. If it synced, what its predecessor
 // wrote is stable.
 func (d *Device) fenced(s *slot) {
-	if s.probe.left == 0 && s.fence.settleBy != never {
+	switch {
+	case s.probe.denied:
+		d.ledger.Bequeath(s.index)
+	case s.probe.left == 0 && s.fence.settleBy != never:
 		d.ledger.Settled(s.index)
-		d.rounds.Step()
 	}
+	d.rounds.Step()
 	s.probe = nil
 	d.enter(s, leaving)
 	s.path.Logout(d.now)
@@ -79,7 +82,12 @@ func (d *Device) fenced(s *slot) {
 // verified compares what a path leads to with what the device is.
 func (d *Device) verified(s *slot) {
 	found := &s.probe.lun
+	serves := s.takeAccess(d.now)
 	s.blocks = found.Blocks
+	if !serves && !d.known {
+		d.standBy(s)
+		return
+	}
 	if !d.known {
 		d.lun, d.known = *found, true
 		d.log(slog.LevelInfo, "LUN found", "identity", found.Identity, "vendor", found.Vendor,
@@ -88,6 +96,10 @@ func (d *Device) verified(s *slot) {
 	} else if len(d.slots) > 1 || d.lun.Identity != "" {
 		if err := d.lun.same(found); err != nil {
 			d.refusePath(s, err)
+			return
+		}
+		if !serves {
+			d.standBy(s)
 			return
 		}
 		d.adopt(s, found)
@@ -120,6 +132,23 @@ func (d *Device) adopt(s *slot, found *LUN) {
 	}
 }
 
+// takeAccess takes over what the probe found out about the path's access state, and reports
+// whether the path can carry I/O.
+func (s *slot) takeAccess(now time.Duration) bool {
+	p, was := s.probe, s.access
+	s.access = p.access
+	s.access.buf, s.access.asking, s.access.askAt = was.buf, was.asking, never
+	s.access.modes = p.lun.TPGS
+	if p.denied && s.access.serves() { // it has changed meanwhile, or is not told
+		s.access.told, s.access.state = true, p.deniedBy
+		s.access.limit = max(s.access.limit, transitionTime)
+	}
+	if s.access.since = now; s.access.state == was.state {
+		s.access.since = was.since
+	}
+	return s.access.serves()
+}
+
 // startGrace is how long after the first path became active a path that leads elsewhere
 // still counts as a mistake in what the device was started with.
 const startGrace = 2 * time.Second
@@ -144,7 +173,7 @@ func (d *Device) refusePath(s *slot, err error) {
 // reverify looks again at what a path leads to, after the target told of a change. It
 // carries no new commands meanwhile.
 func (d *Device) reverify(s *slot) {
-	if s.state == active {
+	if s.state == active || s.state == ghost && s.inLedger {
 		d.startProbe(s, probeSteps)
 		d.countPaths()
 	}
