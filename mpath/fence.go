@@ -71,14 +71,15 @@ func (d *Device) sameTarget(a, b *slot) bool {
 	return d.cfg.Slots[a.index].Target == d.cfg.Slots[b.index].Target
 }
 
-// fenceSibling is an active slot through whose portals s can be reinstated, -1 if there
+// fenceSibling is a slot that works, through whose portals s can be reinstated, -1 if there
 // is none: it must be of the same portal group, for another group is another nexus.
 func (d *Device) fenceSibling(s *slot) int {
 	if d.cfg.Fence != FenceAuto && d.cfg.Fence != FenceReinstate {
 		return -1
 	}
 	for _, o := range d.slots {
-		if o != s && (o.state == active || o.state == ghost) && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
+		works := o.state == active || o.state == ghost
+		if o != s && works && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
 			return o.index
 		}
 	}
