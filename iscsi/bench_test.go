@@ -18,8 +18,8 @@ type echo struct {
 	h    pdu.Header
 }
 
-func newEcho(t *testing.T, dir scsi.Direction, n int) *echo {
-	r := newUp(t, 1, nil)
+func newEcho(t *testing.T, dir scsi.Direction, n, erl int) *echo {
+	r := newUp(t, 1, level(erl))
 	e := &echo{r: r, p: r.peers[0], bufs: make([][]byte, 0, 2*pdu.MaxSlices)}
 	e.cmd = scsi.Command{Dir: dir, Data: make([]byte, n), Timeout: 30 * second}
 	e.data = make([]byte, n)
@@ -70,15 +70,17 @@ func (e *echo) receive(wire []byte) {
 // Nothing is allocated per command.
 func TestNoAllocation(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		dir  scsi.Direction
-		n    int
+		name   string
+		dir    scsi.Direction
+		n, erl int
 	}{
-		{"read", scsi.Read, 4096},
-		{"write", scsi.Write, 4096},
-		{"large write", scsi.Write, 256 << 10},
+		{"read", scsi.Read, 4096, 0},
+		{"write", scsi.Write, 4096, 0},
+		{"large write", scsi.Write, 256 << 10, 0},
+		{"read at level 2", scsi.Read, 4096, 2},
+		{"write at level 2", scsi.Write, 4096, 2},
 	} {
-		e := newEcho(t, c.dir, c.n)
+		e := newEcho(t, c.dir, c.n, c.erl)
 		for range 1000 {
 			e.round()
 		}
@@ -92,7 +94,7 @@ func BenchmarkRead4K(b *testing.B)  { benchmark(b, scsi.Read) }
 func BenchmarkWrite4K(b *testing.B) { benchmark(b, scsi.Write) }
 
 func benchmark(b *testing.B, dir scsi.Direction) {
-	e := newEcho(&testing.T{}, dir, 4096)
+	e := newEcho(&testing.T{}, dir, 4096, 0)
 	b.SetBytes(4096)
 	b.ReportAllocs()
 	for b.Loop() {

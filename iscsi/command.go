@@ -40,16 +40,28 @@ func (s *Session) unsolicited(cmd *scsi.Command, immediate int) int {
 // issue gives a command its CmdSN and hands it to a connection, to which it then
 // belongs to its end.
 func (s *Session) issue(c *Conn, t *task) {
-	cmd := t.cmd
+	t.state, t.cmdSN = taskIssued, s.window.take()
+	s.queue.n--
+	s.issued++
+	c.adopt(t)
+	c.sendCommand(t)
+}
+
+// adopt makes a command this connection's.
+func (c *Conn) adopt(t *task) {
+	t.conn = c
+	c.load += length(t.cmd) + commandCost
+}
+
+// sendCommand queues the SCSI Command PDU of a task of which the target knows
+// nothing yet.
+func (c *Conn) sendCommand(t *task) {
+	s, cmd := c.s, t.cmd
 	n := length(cmd)
 	imm := s.immediate(cmd, c.params.MaxXmitDataSegmentLength)
 	first := s.unsolicited(cmd, imm)
-
-	t.state, t.conn, t.cmdSN = taskIssued, c, s.window.take()
 	t.out.granted, t.out.sent = imm, imm
-	s.queue.n--
-	s.issued++
-	c.load += n + commandCost
+	t.touched = true
 
 	h := &c.scratch
 	pdu.SCSICommand{
@@ -67,7 +79,7 @@ func (s *Session) issue(c *Conn, t *task) {
 	}.Marshal(h)
 	t.command = c.out.Push(h, cmd.Data[:imm], pdu.Urgent)
 	if first > imm {
-		t.out.grant(transfer{ttt: pdu.ReservedTag, offset: imm, end: first})
+		t.out.grant(transfer{ttt: pdu.ReservedTag, r2tSN: -1, offset: imm, end: first})
 		t.out.granted = first
 		c.bursts.push(t.itt)
 	}
@@ -80,6 +92,10 @@ func (c *Conn) complete(t *task, err error) {
 	t.state = taskEnded
 	c.load -= length(t.cmd) + commandCost
 	c.s.issued--
+	c.s.fruitless = 0
+	if c.s.level > 0 {
+		c.release(t)
+	}
 	if c.borrows(t) {
 		c.ended.push(t.itt)
 		return

@@ -45,6 +45,10 @@ type Config struct {
 	Rand     *rand.Rand
 	CHAPRand io.Reader
 
+	// Counters counts what error recovery does; nil counts for this session
+	// alone.
+	Counters *Counters
+
 	// Log takes rare events, as log/slog does; nil is silent.
 	Log func(level slog.Level, msg string, args ...any)
 }
@@ -52,7 +56,7 @@ type Config struct {
 const (
 	// implementedERL is the highest error recovery level that the engine
 	// implements, and so the highest that it may offer.
-	implementedERL = 0
+	implementedERL = 2
 
 	// maxR2T bounds MaxOutstandingR2T, so that a task can hold its transfers
 	// without allocation.
@@ -83,6 +87,9 @@ func (c *Config) setDefaults() {
 	if c.MaxRedirects <= 0 {
 		c.MaxRedirects = 4
 	}
+	if c.Counters == nil {
+		c.Counters = &Counters{}
+	}
 	if c.Log == nil {
 		c.Log = func(slog.Level, string, ...any) {}
 	}
@@ -91,6 +98,10 @@ func (c *Config) setDefaults() {
 		c.Log(slog.LevelDebug, "error recovery level lowered to what is implemented",
 			"asked", o.ErrorRecoveryLevel, "offered", implementedERL)
 		o.ErrorRecoveryLevel = implementedERL
+	}
+	if o.ErrorRecoveryLevel > 0 {
+		// What is missing is told by the order of what comes.
+		o.DataPDUInOrder, o.DataSequenceInOrder = true, true
 	}
 	o.MaxOutstandingR2T = max(1, min(o.MaxOutstandingR2T, maxR2T))
 	o.MaxConnections = max(1, len(c.Portals))

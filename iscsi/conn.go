@@ -53,8 +53,10 @@ type Conn struct {
 	params login.Params
 
 	// expStatSN is the next StatSN expected, RFC 7143 section 4.2.2.2; it
-	// acknowledges all before it.
+	// acknowledges all before it. stat tells what came beyond it.
 	expStatSN uint32
+	stat      statuses
+	repair    repair
 
 	login  loginPhase
 	ping   ping
@@ -82,6 +84,7 @@ func newConn(s *Session, cid uint16, portal int, address string) *Conn {
 		Buffer:  stagingBytes,
 	})
 	c.out = pdu.NewSender()
+	c.repair.init()
 	return c
 }
 

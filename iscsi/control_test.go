@@ -198,7 +198,7 @@ func TestAsync(t *testing.T) {
 	p.async(pdu.Async{Event: pdu.AsyncDropConnection, Param1: 55, Param2: 2, Param3: 20}, nil)
 	p.expect(``)
 	r.alive()
-	if len(r.logged) != 7 { // one of them tells of the error recovery level
+	if len(r.logged) != 6 {
 		t.Errorf("logged:\n%s", strings.Join(r.logged, "\n"))
 	}
 	p.async(pdu.Async{Event: pdu.AsyncTasksTerminated}, nil)

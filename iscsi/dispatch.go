@@ -7,23 +7,36 @@ import (
 )
 
 // handle takes one whole PDU. An error ends the connection, and with it, once it
-// is in the full feature phase, the session.
+// is in the full feature phase, what the session's error recovery level says.
 func (c *Conn) handle(now time.Duration, p *pdu.PDU) error {
 	h := p.Header
-	if p.DataDigestError {
-		return errDataDigest
-	}
 	if c.state == connLogin {
+		if p.DataDigestError {
+			return errDataDigest
+		}
 		return c.loginResponse(now, h, p.Data)
 	}
-	if err := c.count(h); err != nil {
+	if p.DataDigestError {
+		return c.damaged(h)
+	}
+	fresh, err := c.count(h)
+	if err == nil && (fresh || h.Opcode() == pdu.OpDataIn) {
+		err = c.dispatch(now, h, p.Data, fresh)
+	}
+	if err != nil {
 		return err
 	}
+	return c.askStatus()
+}
+
+// dispatch takes a PDU whose numbers are in order. A Data-In whose status is not
+// fresh may still bring data that was missing.
+func (c *Conn) dispatch(now time.Duration, h *pdu.Header, data []byte, fresh bool) error {
 	switch h.Opcode() {
 	case pdu.OpDataIn:
-		return c.dataIn(h, p.Data)
+		return c.dataIn(h, data, fresh)
 	case pdu.OpSCSIResponse:
-		return c.response(h, p.Data)
+		return c.response(h, data)
 	case pdu.OpR2T:
 		return c.r2t(h)
 	case pdu.OpNopIn:
@@ -31,29 +44,15 @@ func (c *Conn) handle(now time.Duration, p *pdu.PDU) error {
 	case pdu.OpTaskResponse:
 		return c.taskResponse(now, h)
 	case pdu.OpTextResponse:
-		return c.textResponse(now, h, p.Data)
+		return c.textResponse(now, h, data)
 	case pdu.OpAsync:
-		return c.async(now, h, p.Data)
+		return c.async(now, h, data)
 	case pdu.OpReject:
-		return c.reject(now, h, p.Data)
+		return c.reject(now, h, data)
 	case pdu.OpLogoutResponse:
 		return c.logoutResponse(h)
 	}
 	return breach(h, "not a PDU of a target in the full feature phase")
-}
-
-// count takes in the numbers that every PDU of a target carries. Status numbers
-// of one connection come without gaps; at error recovery level 0 a gap is an
-// answer that was lost (RFC 7143 section 7.5).
-func (c *Conn) count(h *pdu.Header) error {
-	if hasStatus(h) {
-		if h.StatSN() != c.expStatSN {
-			return breach(h, "StatSN %d, %d was due", h.StatSN(), c.expStatSN)
-		}
-		c.expStatSN++
-	}
-	c.s.window.update(h.ExpCmdSN(), h.MaxCmdSN())
-	return nil
 }
 
 // hasStatus says whether a PDU uses up a StatSN: all do but Data-In without

@@ -137,6 +137,8 @@ var (
 	errNoPortal    = errors.New("no portal to connect to")
 	errKilled      = errors.New("session ended by its owner")
 	errDataDigest  = errors.New("data digest error")
+	errManyGaps    = errors.New("more PDUs were lost than can be asked for")
+	errNotTaken    = errors.New("the target does not take a command, however often it is sent")
 	errUnanswered  = errors.New("commands were still unanswered")
 	errEndOfStream = endOfStream{}
 )

@@ -99,6 +99,7 @@ func (c *Conn) loginDone(now time.Duration, h *pdu.Header, r *pdu.LoginResponse)
 	c.in.SetDigests(c.params.HeaderDigest, c.params.DataDigest)
 	c.out.SetDigests(c.params.HeaderDigest, c.params.DataDigest)
 	c.state = connUp
+	c.startStatus()
 	if leads {
 		s.params = c.params
 		s.opened(now, c, r)
@@ -185,6 +186,7 @@ func (s *Session) opened(now time.Duration, c *Conn, r *pdu.LoginResponse) {
 	s.nexus.TPGT = uint16(max(0, c.params.TargetPortalGroupTag))
 	s.nexus.Time2Wait = time.Duration(c.params.DefaultTime2Wait) * time.Second
 	s.nexus.Time2Retain = time.Duration(c.params.DefaultTime2Retain) * time.Second
+	s.level = s.params.ErrorRecoveryLevel
 	s.state = sessionUp
 	s.planJoins(c.portal)
 	s.startJoins(now)

@@ -12,7 +12,13 @@ import (
 // through a long queue may be late to answer and is not dead.
 type ping struct {
 	task   *task // nil: none is out
+	ticket pdu.Ticket
 	sentAt time.Duration
+	// At error recovery level 1 it is sent a second time, under a tag of its
+	// own, before the connection is given up: one PDU may have been lost.
+	former       *task
+	formerTicket pdu.Ticket
+
 	pollAt time.Duration // when to look at the transport's progress again
 
 	acked      uint64 // as of the last Progress
@@ -72,6 +78,9 @@ func (c *Conn) pingDue(now time.Duration) error {
 		}
 		if now >= p.pollAt {
 			p.pollAt = now + cfg.NopTimeout/pollsPerTimeout
+			if c.s.level > 0 && p.former == nil && now >= c.pingEnd()-cfg.NopTimeout/2 {
+				c.pingAgain()
+			}
 		}
 	case c.pings() && now >= c.life+cfg.NopInterval:
 		c.sendPing(now)
@@ -105,14 +114,25 @@ func (c *Conn) sendPing(now time.Duration) {
 	}
 	t.conn = c
 	c.ping = ping{task: t, sentAt: now, pollAt: now + c.s.cfg.NopTimeout/pollsPerTimeout}
-	c.sendNop(t.itt, pdu.ReservedTag, [8]byte{})
+	c.ping.ticket = c.sendNop(t.itt, pdu.ReservedTag, [8]byte{})
+}
+
+func (c *Conn) pingAgain() {
+	t := c.s.tasks.get(kindNop)
+	if t == nil {
+		return
+	}
+	t.conn = c
+	p := &c.ping
+	p.former, p.formerTicket = p.task, p.ticket
+	p.task, p.ticket = t, c.sendNop(t.itt, pdu.ReservedTag, [8]byte{})
 }
 
 func (c *Conn) sendPong(p pong) { c.sendNop(pdu.ReservedTag, p.ttt, p.lun) }
 
 // sendNop queues a NOP-Out ahead of bulk data. It is immediate: it uses up no
 // CmdSN and passes a closed window.
-func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) {
+func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) pdu.Ticket {
 	h := &c.scratch
 	pdu.NopOut{
 		Immediate: true,
@@ -122,7 +142,7 @@ func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) {
 		CmdSN:     c.s.window.next,
 		ExpStatSN: c.expStatSN,
 	}.Marshal(h)
-	c.out.Push(h, nil, pdu.Urgent)
+	return c.out.Push(h, nil, pdu.Urgent)
 }
 
 // nopIn takes the answer to a ping, or the target's own ping.
@@ -132,11 +152,7 @@ func (c *Conn) nopIn(h *pdu.Header) error {
 		return err
 	}
 	if n.ITT != pdu.ReservedTag {
-		if c.ping.task == nil || c.ping.task.itt != n.ITT {
-			return breach(h, "no NOP-Out has this tag")
-		}
-		c.endPing()
-		return nil
+		return c.pong(h, n.ITT)
 	}
 	if n.TTT == pdu.ReservedTag {
 		return nil // news of the command window only
@@ -148,8 +164,29 @@ func (c *Conn) nopIn(h *pdu.Header) error {
 	return nil
 }
 
+// pong takes the answer to a ping. Above error recovery level 0 there may be a second
+// one, after its end.
+func (c *Conn) pong(h *pdu.Header, itt uint32) error {
+	p := c.ping
+	switch {
+	case p.task != nil && p.task.itt == itt:
+		c.endPing()
+		return c.answered(c.life, p.ticket)
+	case p.former != nil && p.former.itt == itt:
+		c.endPing()
+		return c.answered(c.life, p.formerTicket)
+	case c.s.level > 0:
+		return nil
+	}
+	return breach(h, "no NOP-Out has this tag")
+}
+
 func (c *Conn) endPing() {
-	c.s.tasks.put(c.ping.task)
+	for _, t := range [...]*task{c.ping.task, c.ping.former} {
+		if t != nil {
+			c.s.tasks.put(t)
+		}
+	}
 	c.ping = ping{}
 }
 

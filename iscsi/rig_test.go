@@ -52,7 +52,7 @@ func newRig(t *testing.T, portals int, edit func(*Config, *login.TargetConfig)) 
 	t.Helper()
 	r := &rig{t: t, target: login.DefaultTargetConfig(), tsih: 7, exp: firstCmdSN, room: 32}
 	r.target.Names = func(name string) bool { return name == rigName }
-	r.target.PortalGroup = 3
+	r.target.PortalGroup, r.target.ErrorRecoveryLevel = 3, 0
 	seed := rand.New(rand.NewPCG(1, 2))
 	cfg := Config{
 		Offer:    login.DefaultOffer(),
@@ -67,6 +67,7 @@ func newRig(t *testing.T, portals int, edit func(*Config, *login.TargetConfig)) 
 	r.target.Rand = byteReader{seed}
 	cfg.Offer.InitiatorName = "iqn.2026-01.net.example:initiator"
 	cfg.Offer.TargetName = rigName
+	cfg.Offer.ErrorRecoveryLevel = 0
 	cfg.Offer.HeaderDigest, cfg.Offer.DataDigest = login.DigestNone, login.DigestNone
 	for i := range portals {
 		cfg.Portals = append(cfg.Portals, string(rune('a'+i))+":1")
@@ -434,9 +435,19 @@ func line(h *pdu.Header) string {
 		q, _ := pdu.ParseTaskRequest(h)
 		s += fmt.Sprintf(" function=%d ref=%x refcmdsn=%d cmdsn=%d", q.Function, q.RefTag,
 			q.RefCmdSN, q.CmdSN)
+		if q.Function == pdu.TaskReassign {
+			s += fmt.Sprintf(" expdatasn=%d", q.ExpDataSN)
+		}
 	case pdu.OpLogoutRequest:
 		q, _ := pdu.ParseLogoutRequest(h)
 		s += fmt.Sprintf(" reason=%d cmdsn=%d", q.Reason, q.CmdSN)
+		if q.Reason != pdu.LogoutCloseSession {
+			s += fmt.Sprintf(" cid=%d", q.CID)
+		}
+	case pdu.OpSNACK:
+		q, _ := pdu.ParseSNACK(h)
+		s += fmt.Sprintf(" type=%d begin=%d run=%d acks=%d", q.Type, q.BegRun, q.RunLength,
+			q.ExpStatSN)
 	case pdu.OpTextRequest:
 		q, _ := pdu.ParseTextRequest(h)
 		s += fmt.Sprintf(" ttt=%x cmdsn=%d", q.TTT, q.CmdSN)

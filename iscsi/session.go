@@ -27,6 +27,9 @@ type Session struct {
 	err    error // the first cause of its end
 	nexus  scsi.Nexus
 	params login.Params
+	// level is the error recovery level, RFC 7143 section 7.1.5.
+	level    int
+	counters *Counters
 
 	conns     []*Conn
 	leading   *Conn
@@ -44,6 +47,8 @@ type Session struct {
 	lostSent, lostUnsent scsi.NexusLostError
 	aborted              scsi.StatusError
 
+	fruitless int // connections lost in a row without a command that ended
+
 	leave    leaving
 	text     textExchange
 	lastSent time.Duration
@@ -52,7 +57,7 @@ type Session struct {
 // New starts a session at once: its first connection wants to be dialled.
 func New(now time.Duration, cfg Config) *Session {
 	cfg.setDefaults()
-	s := &Session{cfg: cfg}
+	s := &Session{cfg: cfg, counters: cfg.Counters}
 	s.nexus.ISID = cfg.ISID
 	s.window.next = firstCmdSN
 	s.lostSent.Sent = true
@@ -208,6 +213,10 @@ func (c *Conn) tick(now time.Duration) error {
 	case c.abort.task != nil && now >= c.abort.deadline:
 		return &TimeoutError{"answer to ABORT TASK", c.s.cfg.AbortTimeout}
 	default:
+		if err := c.resend(now); err != nil {
+			return err
+		}
+		c.lookForStalls(now)
 		return c.pingDue(now)
 	}
 	return nil
@@ -219,10 +228,12 @@ func (c *Conn) deadline() time.Duration {
 		return math.MaxInt64
 	case !c.fullFeature():
 		return c.login.deadline
-	case c.abort.task != nil:
-		return min(c.abort.deadline, c.pingDeadline())
 	}
-	return c.pingDeadline()
+	next := min(c.pingDeadline(), c.repair.resendAt, c.stallDeadline())
+	if c.abort.task != nil {
+		next = min(next, c.abort.deadline)
+	}
+	return next
 }
 
 // advance moves on what received bytes, sent bytes or time have made possible.

@@ -34,6 +34,10 @@ type task struct {
 	kind     taskKind
 	state    taskState
 	aborting bool // its ABORT TASK was answered, is under way, or waits for its turn
+	gapped   bool // in repair.gapped
+	refused  bool // the target will not send its lost data again
+	touched  bool // something of it was sent or has come since the last look
+	tries    int  // in a row, in vain: to have it get on
 	conn     *Conn
 	cmd      *scsi.Command
 	order    uint64 // of submission
@@ -129,9 +133,15 @@ func (tt *taskTable) put(t *task) {
 		panic("iscsi: task freed twice")
 	}
 	tt.free.push(uint16(t.itt & indexMask))
-	in, out := t.in.seen[:0], t.out.seen[:0]
-	*t = task{itt: t.itt + generations}
-	t.in.seen, t.out.seen = in, out
+	itt := t.itt + generations
+	t.forget()
+	*t = task{itt: itt, in: t.in, out: t.out}
+}
+
+// forget leaves nothing of a task's transfers but the memory that they took.
+func (t *task) forget() {
+	t.in = reading{seen: t.in.seen[:0], sn: numbers{later: t.in.sn.later[:0]}}
+	t.out = writing{seen: t.out.seen[:0], sn: numbers{later: t.out.sn.later[:0]}}
 }
 
 // inUse counts the tags in use.

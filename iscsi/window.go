@@ -9,6 +9,8 @@ type window struct {
 	next uint32 // CmdSN of the next non-immediate command
 	exp  uint32 // highest ExpCmdSN heard: all before it were received
 	max  uint32 // highest MaxCmdSN heard: none beyond it may be sent
+
+	unheard int // how often it was found that exp should have moved on
 }
 
 // start sets the window from the final Login Response of the leading connection.
@@ -39,7 +41,7 @@ func (w *window) update(exp, maxSN uint32) {
 		return
 	}
 	if pdu.Less(w.exp, exp) {
-		w.exp = exp
+		w.exp, w.unheard = exp, 0
 	}
 	if pdu.Less(w.max, maxSN) {
 		w.max = maxSN

@@ -27,6 +27,11 @@ type Ticket struct {
 	class  Class
 }
 
+// Before tells whether the PDU was queued before another of the same class.
+func (t Ticket) Before(other Ticket) bool {
+	return t.class == other.class && t.number < other.number
+}
+
 // Sender is the queue of PDUs to be sent on one connection. Those of one class
 // leave in the order in which they were pushed, and a PDU that was begun is sent
 // to its end first. It has no bound of its own: whoever pushes keeps one, by Len
