@@ -45,6 +45,7 @@ var imports = map[string][]string{
 	"internal/stack":                   {"*"},
 	"internal/sim":                     {"*"},
 	"internal/vmtest":                  {"*"},
+	"internal/bench":                   {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
 	"internal/storm":                   {"std", "braid/internal/loop", "braid/iscsi/target"},
 	"cmd/braid":                        {"*"},
 	"cmd/braid/e2e":                    {"*"},

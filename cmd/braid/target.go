@@ -63,7 +63,8 @@ func newTarget() *cobra.Command {
 		"N=ram:SIZE or N=file:PATH[,SIZE]; repeatable")
 	f.Var(&textFlag{&s.blockSize, "SIZE"}, "block-size", "512 to 4096")
 	f.StringVar(&s.cache, "write-cache", "lun",
-		"none, lun (a flush covers the LUN) or nexus (only its own session's writes)")
+		"none, lun (a flush covers the LUN), nexus (only its own session's writes), or claimed\n"+
+			"(it says that there is one, and keeps nothing in it)")
 	f.StringVar(&s.alua, "alua", "none",
 		"none, implicit, explicit or both: each portal group has an access state of its own")
 	f.Uint8Var(&s.transition, "transition-time", 0, "seconds that a transition is said to take")
@@ -165,7 +166,7 @@ func (s *targetSettings) config(c *Config, l *loop.Loop) (target.Config, error) 
 	if err := login.ValidName(s.name); err != nil {
 		return cfg, usagef("--name: %w", err)
 	}
-	if err := choose(&s.cache, []byte(s.cache), "none", "lun", "nexus"); err != nil {
+	if err := choose(&s.cache, []byte(s.cache), "none", "lun", "nexus", "claimed"); err != nil {
 		return cfg, usagef("--write-cache: %w", err)
 	}
 	if err := choose(&s.alua, []byte(s.alua), "none", "implicit", "explicit", "both"); err != nil {
@@ -277,7 +278,7 @@ func (s *targetSettings) lun(text string, l *loop.Loop) (target.LUNConfig, error
 
 func (s *targetSettings) ramStore(size uint64) (target.Store, error) {
 	ram, err := target.NewRAM(size, 0)
-	if err != nil || s.cache == "none" {
+	if err != nil || s.cache == "none" || s.cache == "claimed" {
 		return ram, err
 	}
 	per := target.PerLUN
