@@ -96,7 +96,7 @@ func experiments() []experiment {
 			setups: []setup{{name: "qemu-nbd", qemu: true, tgtd: true, portals: 1},
 				{name: "braid", tgtd: true, portals: 1}}},
 		{name: "batching", title: "A client that sends its requests in batches", batching: true,
-			rows: unbounded(peerRows[1], peerRows[2], peerRows[3], peerRows[6], peerRows[7]),
+			rows:   unbounded(peerRows[1], peerRows[2], peerRows[3], peerRows[6], peerRows[7]),
 			setups: []setup{qemu, one}},
 		{name: "paths", title: "CPU of several paths, to one", rows: pathRows, setups: []setup{
 			{name: "one path", portals: 1, targetFlags: noCache},
@@ -155,7 +155,7 @@ func barriers() experiment {
 		for _, depth := range []int{1, 8, 32} {
 			e.rows = append(e.rows, row{
 				name: fmt.Sprintf("4 KiB write, depth %d, fsync every %d", depth, every),
-				rw: "randwrite", block: 4 * kib, depth: depth, fsync: every})
+				rw:   "randwrite", block: 4 * kib, depth: depth, fsync: every})
 		}
 	}
 	shapes := []setup{
