@@ -14,12 +14,11 @@ type fakePort struct {
 	group   uint16
 	state   scsi.AccessState
 	pref    bool
-	seconds uint8                     // that a transition is said to take
-	refuse  error                     // of SET TARGET PORT GROUPS
-	set     func(ID uint16)           // what it does
-	asked   int                       // REPORT TARGET PORT GROUPS
-	sets    int                       // SET TARGET PORT GROUPS
-	silent  map[scsi.AccessState]bool // states that it does not tell
+	seconds uint8           // that a transition is said to take
+	refuse  error           // of SET TARGET PORT GROUPS
+	set     func(ID uint16) // what it does
+	asked   int             // REPORT TARGET PORT GROUPS
+	sets    int             // SET TARGET PORT GROUPS
 }
 
 var accessASCQ = map[scsi.AccessState]uint8{
