@@ -33,6 +33,7 @@ type retirement struct {
 // removed, if there is one, else a new one.
 func (d *Device) AddPath(now time.Duration, c SlotConfig) (int, error) {
 	d.now = now
+	c.Added = true
 	for i, s := range d.slots {
 		if s.state == closed && s.rec.fenceOnly && !s.rec.inUse && d.stopping == nil {
 			d.cfg.Slots[i] = c

@@ -103,6 +103,10 @@ type SlotConfig struct {
 	// FenceOnly says that the slot is not one of the device's paths any more; it
 	// is there to fence what a former process left. It needs Lost.
 	FenceOnly bool
+
+	// Added says that the path came after the device was made: what is wrong with it
+	// is no reason to end the device.
+	Added bool
 }
 
 // A LostNexus is what the state file tells of a nexus.

@@ -45,6 +45,9 @@ type PathStatus struct {
 	Counters PathCounters
 	Access   string // asymmetric access state; empty if it tells none
 	Group    uint16 // target port group
+	Added    bool   // by AddPath
+	Final    bool   // the peer's answer was final; it is still tried, rarely
+	Bytes    uint64 // capacity that it told last
 	Marginal bool   // in reserve because it was lost again and again
 	Removed  bool   // left by a former process and not one of the device's paths
 }
@@ -82,7 +85,8 @@ func (d *Device) Status(now time.Duration) Status {
 		p := PathStatus{
 			Index: s.index, State: s.stateName(now), Path: s.path, InFlight: s.out.n,
 			LastErr: s.lastErr, Counters: s.stats, Removed: s.rec.fenceOnly,
-			Marginal: s.flaps.marginal(now),
+			Marginal: s.flaps.marginal(now), Added: d.cfg.Slots[s.index].Added, Final: s.final,
+			Bytes: s.blocks * uint64(d.lun.BlockSize),
 		}
 		if s.access.told {
 			p.Access, p.Group = s.access.state.String(), s.access.group

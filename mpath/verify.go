@@ -158,6 +158,7 @@ const startGrace = 2 * time.Second
 func (d *Device) refusePath(s *slot, err error) {
 	d.log(slog.LevelError, "path refused", "path", s.name, "error", err)
 	starting := !d.ready || !d.used && d.now < d.readyAt+startGrace
+	starting = starting && !d.cfg.Slots[s.index].Added
 	if permanent(err) && d.known && starting && !s.once && d.fatal == nil && s.probe != nil {
 		d.fatal = &PathError{s.name, err}
 	}

@@ -11,6 +11,7 @@ import (
 const (
 	maxURLs    = 32               // sessions of one device
 	maxExports = 16               // sockets of one device
+	maxFlaps   = 100              // losses of a path that are counted
 	maxRetain  = 64 << 30         // copies are kept in memory
 	minPeriod  = time.Millisecond // shorter is a number without its unit
 	maxPeriod  = 24 * time.Hour   // longer is a slip
@@ -58,6 +59,22 @@ var rules = []rule{
 		}
 		return nil
 	}},
+	{"failback", func(c *Config) error {
+		if c.Failback > 0 {
+			return between(Duration(c.Failback), time.Second, maxPeriod)
+		}
+		return nil
+	}},
+	{"san_path_err_threshold", func(c *Config) error {
+		if n := c.SanPathErrThreshold; n < 0 || n == 1 || n > maxFlaps {
+			return fmt.Errorf("%d is neither 0, for never, nor from 2 to %d", n, maxFlaps)
+		}
+		return nil
+	}},
+	{"san_path_err_forget_rate",
+		period(func(c *Config) Duration { return c.SanPathErrForgetRate }, minPeriod)},
+	{"san_path_err_recovery_time",
+		period(func(c *Config) Duration { return c.SanPathErrRecoveryTime }, minPeriod)},
 	{"nop_interval", period(func(c *Config) Duration { return c.NopInterval }, minPeriod)},
 	{"nop_timeout", period(func(c *Config) Duration { return c.NopTimeout }, minPeriod)},
 	{"login_timeout", period(func(c *Config) Duration { return c.LoginTimeout }, minPeriod)},

@@ -22,6 +22,7 @@ type Config struct {
 	Barrier      Barrier
 	PathSelector PathSelector
 	NoPath       NoPath
+	Failback     Failback
 	Fence        Fence
 	FenceSettle  Duration
 	FenceMargin  Duration
@@ -30,6 +31,10 @@ type Config struct {
 	Shared       bool
 	TrustWCE     bool
 	ReadOnly     bool
+
+	SanPathErrThreshold    int
+	SanPathErrForgetRate   Duration
+	SanPathErrRecoveryTime Duration
 
 	ErrorRecoveryLevel   int
 	HeaderDigest         Digest
@@ -50,14 +55,19 @@ type Config struct {
 // Defaults is what holds where neither a file nor a flag says otherwise.
 func Defaults() Config {
 	return Config{
-		Barrier:            "drain",
-		PathSelector:       "service-time",
-		NoPath:             Queue,
-		Fence:              "auto",
-		FenceSettle:        Duration(time.Second),
-		FenceMargin:        Duration(5 * time.Second),
-		Retain:             256 << 20,
-		Coherent:           true,
+		Barrier:      "drain",
+		PathSelector: "service-time",
+		NoPath:       Queue,
+		Fence:        "auto",
+		FenceSettle:  Duration(time.Second),
+		FenceMargin:  Duration(5 * time.Second),
+		Retain:       256 << 20,
+		Coherent:     true,
+
+		SanPathErrThreshold:    3,
+		SanPathErrForgetRate:   Duration(time.Minute),
+		SanPathErrRecoveryTime: Duration(30 * time.Second),
+
 		ErrorRecoveryLevel: 2,
 		NopInterval:        Duration(5 * time.Second),
 		NopTimeout:         Duration(5 * time.Second),
@@ -151,7 +161,7 @@ func assignValue(o option, v any) (string, error) {
 	case int64:
 		text := strconv.FormatInt(v, 10)
 		switch o.value.(type) {
-		case *int, *Size:
+		case *int, *Size, *Failback:
 			return "", assign(o.value, text)
 		case *Duration, *NoPath:
 			if v == 0 {

@@ -31,14 +31,14 @@ func testStatus() Status {
 	return Status{
 		Name: "disk", WWID: "naa.6001405aabbccdd", Vendor: "BRAID", Product: "ram disk",
 		SizeBytes: 10 << 30, BlockSize: 512, State: "draining",
-		Policy:  Policy{"drain", "service-time", "queue", "auto", 256 << 20},
+		Policy:  Policy{"drain", "service-time", "queue", "auto", 256 << 20, "immediate"},
 		Exports: []string{"unix:/run/braid/disk.nbd"}, Clients: 2,
 		Paths: []PathStatus{
 			{URL: "iscsi://10.0.0.1/iqn.a:d/1", ISID: "80a3c5c2ce72", TSIH: 7, State: "active", TPG: 1,
 				ALUA: "active/optimized", InFlight: 12, Reads: 100, Writes: 50, ReadBytes: 409600,
 				WriteBytes: 5 << 20, ServiceTimeUS: 141.4,
 				Connections: []ConnectionStatus{{"10.0.0.1:3260", 0, "up"}, {"10.0.0.2:3261", 1, "login"}}},
-			{URL: "iscsi://10.0.1.1/iqn.a:d/1", ISID: "80a3c5c2ce73", State: "recovering",
+			{Slot: 1, URL: "iscsi://10.0.1.1/iqn.a:d/1", ISID: "80a3c5c2ce73", State: "recovering",
 				Retries: 3, Failovers: 1, Error: "connection refused"},
 		},
 		Flushes:       FlushStatus{20, 10, 1, 0.123},

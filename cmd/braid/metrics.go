@@ -39,6 +39,10 @@ var (
 	mFlushSecs = counter("flush_seconds_total", "Time spent in rounds.", "device")
 	mFences    = counter("fences_total", "Fences of lost sessions.", "device", "kind")
 
+	mAccess   = counter("access_changes_total", "Changes of ALUA access states.", "device")
+	mSwitches = counter("group_switches_total", "Changes of the group that carries I/O.", "device")
+	mExplicit = counter("explicit_switches_total", "SET TARGET PORT GROUPS obeyed.", "device")
+
 	mPathUp     = gauge("path_state", "1 for the state of the path.", "device", "path", "url", "state")
 	mPathConns  = gauge("path_connections", "Connections that are up.", "device", "path", "url")
 	mInFlight   = gauge("path_in_flight", "Commands out.", "device", "path", "url")
@@ -48,7 +52,9 @@ var (
 	mWriteBytes = counter("path_write_bytes_total", "Bytes written.", "device", "path", "url")
 	mRetries    = counter("path_retries_total", "Commands sent again.", "device", "path", "url")
 	mFailovers  = counter("path_failovers_total", "Sessions lost.", "device", "path", "url")
-	mService    = gauge("path_service_seconds", "Smoothed time of a command.", "device", "path", "url")
+	mMarginal   = counter("path_marginal_total", "Times in reserve, after too many losses.", "device",
+		"path", "url")
+	mService = gauge("path_service_seconds", "Smoothed time of a command.", "device", "path", "url")
 )
 
 // Describe sends nothing: which metrics there are depends on the paths.
@@ -79,8 +85,11 @@ func (m deviceMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.Fences {
 		put(mFences, float64(f.Count), s.Name, f.Kind)
 	}
-	for i, p := range s.Paths {
-		collectPath(put, s.Name, strconv.Itoa(i), p)
+	put(mAccess, float64(s.AccessChanges), s.Name)
+	put(mSwitches, float64(s.GroupSwitches), s.Name)
+	put(mExplicit, float64(s.ExplicitSwitches), s.Name)
+	for _, p := range s.Paths {
+		collectPath(put, s.Name, strconv.Itoa(p.Slot), p)
 	}
 }
 
@@ -101,6 +110,7 @@ func collectPath(put func(metric, float64, ...string), device, slot string, p Pa
 	put(mWriteBytes, float64(p.WriteBytes), labels...)
 	put(mRetries, float64(p.Retries), labels...)
 	put(mFailovers, float64(p.Failovers), labels...)
+	put(mMarginal, float64(p.MarginalCount), labels...)
 	put(mService, p.ServiceTimeUS/1e6, labels...)
 }
 

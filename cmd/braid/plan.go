@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"braid/barrier"
@@ -132,12 +133,17 @@ func (p *plan) state(slots []mpath.SlotState) State {
 
 func deviceConfig(c Config) mpath.Config {
 	d := mpath.Config{
-		NoPath:   time.Duration(c.NoPath),
+		NoPath:   c.NoPath.wait(),
+		Failback: c.Failback.delay(),
 		Retain:   uint64(c.Retain),
 		Shared:   c.Shared,
 		TrustWCE: c.TrustWCE,
 		Coherent: c.Coherent,
 		ReadOnly: c.ReadOnly,
+
+		FlapThreshold: c.SanPathErrThreshold,
+		FlapWindow:    time.Duration(c.SanPathErrForgetRate),
+		FlapPause:     time.Duration(c.SanPathErrRecoveryTime),
 
 		StrangerLimit: strangerLimit,
 		FenceSettle:   time.Duration(c.FenceSettle),
@@ -151,18 +157,17 @@ func deviceConfig(c Config) mpath.Config {
 			"auto": mpath.FenceAuto, "reinstate": mpath.FenceReinstate,
 			"wait": mpath.FenceWait, "none": mpath.FenceNone}[c.Fence],
 	}
-	if c.NoPath == Queue {
-		d.NoPath = mpath.Forever
-	}
 	return d
 }
 
 // stackConfig is the configuration of the engines, without what belongs to the
 // loop.
 func (p *plan) stackConfig() stack.Config {
+	device := p.device
+	device.Slots = slices.Clone(device.Slots) // paths may be added to each
 	return stack.Config{
-		Device:      p.device,
-		Sessions:    p.sessions,
+		Device:      device,
+		Sessions:    slices.Clone(p.sessions),
 		Record:      true,
 		Export:      string(p.config.Name),
 		Description: p.config.URLs[0].Target,

@@ -14,14 +14,16 @@ func (d *daemon) snapshot(now time.Duration) Status {
 		Name: string(c.Name), WWID: lun.Identity, Vendor: lun.Vendor, Product: lun.Product,
 		SizeBytes: lun.Bytes(), BlockSize: lun.BlockSize, ReadOnly: dev.ReadOnly(),
 		State: st.State,
-		Policy: Policy{string(c.Barrier), string(c.PathSelector), c.NoPath.String(),
-			string(c.Fence), uint64(c.Retain)},
+		Policy: Policy{string(c.Barrier), string(c.PathSelector), noPathOf(dev.NoPath()).String(),
+			string(c.Fence), uint64(c.Retain), c.Failback.String()},
 		Flushes: FlushStatus{st.Counters.Flushes.Requested, st.Counters.Flushes.Rounds,
 			st.Counters.Flushes.Failed, st.Counters.Flushes.Time.Seconds()},
 		UnstableBytes: st.Unstable, RetainedBytes: st.Retained,
 		DoubtfulWrites: uint64(st.Doubtful),
 		CacheLosses:    st.Counters.CacheLosses, Replays: st.Counters.Replays,
-		ReplayBytes: st.Counters.ReplayBytes,
+		ReplayBytes:   st.Counters.ReplayBytes,
+		AccessChanges: st.Counters.AccessChanges, GroupSwitches: st.Counters.GroupSwitches,
+		ExplicitSwitches: st.Counters.ExplicitSwitches,
 		Fences: []FenceStatus{
 			{"reinstate", st.Counters.Fences.Reinstate},
 			{"wait", st.Counters.Fences.Wait},
@@ -49,6 +51,8 @@ func (d *daemon) snapshot(now time.Duration) Status {
 			continue // it is fenced and done with
 		}
 		path := PathStatus{
+			Slot: p.Index, Added: p.Added, ALUA: p.Access, ALUAGroup: -1,
+			Marginal: p.Marginal, MarginalCount: p.Counters.Marginal,
 			URL: d.plan.urls[p.Index], ISID: hexISID(d.plan.sessions[p.Index].ISID),
 			State: p.State, InFlight: p.InFlight,
 			Reads: p.Counters.Reads, Writes: p.Counters.Writes,
@@ -56,7 +60,10 @@ func (d *daemon) snapshot(now time.Duration) Status {
 			Retries: p.Counters.Retries, Failovers: p.Counters.Failovers,
 			ServiceTimeUS: float64(p.Counters.ServiceTime) / float64(time.Microsecond),
 		}
-		if p.State != "active" && p.LastErr != nil {
+		if p.Access != "" {
+			path.ALUAGroup = int(p.Group)
+		}
+		if p.State != "active" && p.State != "ghost" && p.LastErr != nil {
 			path.Error = explain(p.LastErr).Error()
 		}
 		if session := d.stack.Session(p.Index); session != nil && session.Err() == nil {

@@ -21,13 +21,18 @@ type Status struct {
 	Paths   []PathStatus `json:"paths"`
 	Flushes FlushStatus  `json:"flushes"`
 
-	UnstableBytes  uint64        `json:"unstable_bytes"`  // acknowledged, not known to be stable
-	RetainedBytes  uint64        `json:"retained_bytes"`  // copies of them that are kept
-	DoubtfulWrites uint64        `json:"doubtful_writes"` // outcome unknown, not yet settled
-	CacheLosses    uint64        `json:"cache_losses"`    // that the target told of
-	Replays        uint64        `json:"replays"`         // copies written again
-	ReplayBytes    uint64        `json:"replay_bytes"`
-	Fences         []FenceStatus `json:"fences"`
+	UnstableBytes  uint64 `json:"unstable_bytes"`  // acknowledged, not known to be stable
+	RetainedBytes  uint64 `json:"retained_bytes"`  // copies of them that are kept
+	DoubtfulWrites uint64 `json:"doubtful_writes"` // outcome unknown, not yet settled
+	CacheLosses    uint64 `json:"cache_losses"`    // that the target told of
+	Replays        uint64 `json:"replays"`         // copies written again
+	ReplayBytes    uint64 `json:"replay_bytes"`
+
+	AccessChanges    uint64 `json:"access_changes"`    // of target port groups (ALUA)
+	GroupSwitches    uint64 `json:"group_switches"`    // another group of paths carried I/O
+	ExplicitSwitches uint64 `json:"explicit_switches"` // SET TARGET PORT GROUPS obeyed
+
+	Fences []FenceStatus `json:"fences"`
 
 	// NoPathSince is when the last path was lost, RFC 3339, nil while there is one.
 	NoPathSince *string `json:"no_path_since"`
@@ -45,16 +50,22 @@ type Policy struct {
 	NoPath       string `json:"no_path"`
 	Fence        string `json:"fence"`
 	RetainBytes  uint64 `json:"retain_bytes"`
+	Failback     string `json:"failback"`
 }
 
 // PathStatus is one path: a session.
 type PathStatus struct {
+	Slot          int                `json:"slot"`
 	URL           string             `json:"url"`
 	ISID          string             `json:"isid"` // 12 hexadecimal digits
 	TSIH          uint16             `json:"tsih"`
-	State         string             `json:"state"` // active, ghost, faulty, fencing, recovering
-	TPG           uint16             `json:"tpg"`   // target portal group tag
-	ALUA          string             `json:"alua"`
+	State         string             `json:"state"`      // active, ghost, faulty, fencing, recovering
+	TPG           uint16             `json:"tpg"`        // target portal group tag
+	ALUA          string             `json:"alua"`       // access state; empty: not told
+	ALUAGroup     int                `json:"alua_group"` // target port group; -1: not told
+	Marginal      bool               `json:"marginal"`   // in reserve: it was lost too often
+	MarginalCount uint64             `json:"marginal_count"`
+	Added         bool               `json:"added"` // while it ran: not in the configuration
 	Connections   []ConnectionStatus `json:"connections"`
 	InFlight      int                `json:"in_flight"`
 	Reads         uint64             `json:"reads"`

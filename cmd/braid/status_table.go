@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,9 +21,7 @@ func renderTable(w io.Writer, s Status, wide bool) error {
 	}
 	fmt.Fprintf(&b, "size=%s block=%d state=%s no_path=%s fence=%s wp=%s\n",
 		bytesShort(s.SizeBytes), s.BlockSize, s.State, s.Policy.NoPath, s.Policy.Fence, rw)
-	fmt.Fprintf(&b, "`-+- policy='%s' barrier='%s' status=%s\n",
-		s.Policy.PathSelector, s.Policy.Barrier, groupState(s))
-	writePaths(&b, s, wide)
+	writeGroups(&b, s, wide)
 	if wide {
 		writeCounters(&b, s)
 	}
@@ -33,10 +32,47 @@ func renderTable(w io.Writer, s Status, wide bool) error {
 	return err
 }
 
+// writeGroups writes the paths by target port group: the one that carries I/O first.
+func writeGroups(b *strings.Builder, s Status, wide bool) {
+	groups := slices.SortedStableFunc(slices.Values(groupPaths(s.Paths)),
+		func(a, b []PathStatus) int { return groupOrder(a) - groupOrder(b) })
+	for i, g := range groups {
+		branch, indent := "|", "| "
+		if i == len(groups)-1 {
+			branch, indent = "`", "  "
+		}
+		fmt.Fprintf(b, "%s-+- policy='%s' barrier='%s' status=%s\n", branch,
+			s.Policy.PathSelector, s.Policy.Barrier, groupState(g))
+		writePaths(b, g, indent, wide)
+	}
+}
+
+// groupPaths sorts paths into their groups.
+func groupPaths(paths []PathStatus) (groups [][]PathStatus) {
+	for _, p := range paths {
+		i := slices.IndexFunc(groups, func(g []PathStatus) bool {
+			return g[0].ALUAGroup == p.ALUAGroup
+		})
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], p)
+	}
+	if len(groups) == 0 {
+		groups = [][]PathStatus{nil}
+	}
+	return groups
+}
+
+func groupOrder(g []PathStatus) int {
+	return slices.Index([]string{"active", "enabled", "recovering", "failed"}, groupState(g))
+}
+
 // groupState sums up the paths: active if one is.
-func groupState(s Status) string {
+func groupState(paths []PathStatus) string {
 	state := "failed"
-	for _, p := range s.Paths {
+	for _, p := range paths {
 		switch p.State {
 		case "active":
 			return "active"
@@ -51,11 +87,11 @@ func groupState(s Status) string {
 	return state
 }
 
-func writePaths(b *strings.Builder, s Status, wide bool) {
+func writePaths(b *strings.Builder, paths []PathStatus, indent string, wide bool) {
 	t := tabwriter.NewWriter(b, 0, 8, 1, ' ', 0)
-	for i, p := range s.Paths {
+	for i, p := range paths {
 		branch := "|-"
-		if i == len(s.Paths)-1 {
+		if i == len(paths)-1 {
 			branch = "`-"
 		}
 		up := 0
@@ -64,8 +100,8 @@ func writePaths(b *strings.Builder, s Status, wide bool) {
 				up++
 			}
 		}
-		fmt.Fprintf(t, "  %s %d\t%s\t%s\t%s\t%d/%d conn\t%d in flight", branch, i, portals(p),
-			p.State, orDash(p.ALUA), up, len(p.Connections), p.InFlight)
+		fmt.Fprintf(t, "%s%s %d\t%s\t%s\t%s\t%d/%d conn\t%d in flight", indent, branch, p.Slot,
+			portals(p), p.State, orDash(p.ALUA), up, len(p.Connections), p.InFlight)
 		if wide {
 			fmt.Fprintf(t, "\tisid %s tsih %d tpg %d\tr %d (%s)\tw %d (%s)\t%d retries\t%.0f us",
 				p.ISID, p.TSIH, p.TPG, p.Reads, bytesShort(p.ReadBytes), p.Writes,
@@ -89,6 +125,10 @@ func writeCounters(b *strings.Builder, s Status) {
 	fmt.Fprintf(b, "  writes: %s unstable, %s retained of %s, %d doubtful\n",
 		bytesShort(s.UnstableBytes), bytesShort(s.RetainedBytes), bytesShort(s.Policy.RetainBytes),
 		s.DoubtfulWrites)
+	if s.AccessChanges > 0 {
+		fmt.Fprintf(b, "  access states: %d changes, %d switches of the group, %d on request\n",
+			s.AccessChanges, s.GroupSwitches, s.ExplicitSwitches)
+	}
 	for _, f := range s.Fences {
 		fmt.Fprintf(b, "  fences: %d by %s\n", f.Count, f.Kind)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"braid/iscsi/login"
+	"braid/mpath"
 	"braid/nbd/nbdnl"
 )
 
@@ -93,6 +94,22 @@ func (n *NoPath) UnmarshalText(text []byte) error {
 	}
 	*n = NoPath(v)
 	return nil
+}
+
+// wait is the same for the device.
+func (n NoPath) wait() time.Duration {
+	if n == Queue {
+		return mpath.Forever
+	}
+	return time.Duration(n)
+}
+
+// noPathOf is what the device waits, as a setting.
+func noPathOf(wait time.Duration) NoPath {
+	if wait == mpath.Forever {
+		return Queue
+	}
+	return NoPath(wait)
 }
 
 func (n NoPath) String() string {
