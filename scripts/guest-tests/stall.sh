@@ -2,8 +2,7 @@
 # settings: of braid, and of the kernel's initiator with dm-multipath, in one guest.
 #
 #   stall.sh [INITIATOR...]      braid (Time2Wait 2), braid-0 (Time2Wait 0), multipath;
-#                                default: braid and
-#                                multipath
+#                                default: all of them
 #   FAULTS="drop reset"          some of the faults only; none, drop, link-here, link-there,
 #                                reset (of every segment), kill (of the socket, once)
 #   FAULTS_MULTIPATH="drop"      these for multipath
@@ -15,13 +14,12 @@
 # submission of a request and its end. It fails if one of braid's is longer than
 #
 #   reads    2 s when packets vanish, 0.2 s else
-#   writes   the same, or Time2Wait if that is longer; when packets vanish, 1.3 s, which it
-#            takes to be sure of it, and Time2Wait, which begins then
+#   writes   the same, or Time2Wait if that is longer
 #
 # and the allowance of an emulated machine, ALLOW seconds (0.3).
 source /in/guest-tests/lib.sh
 source /in/guest-tests/peers.sh
-initiators=(${*:-braid multipath})
+initiators=(${*:-braid braid-0 multipath})
 faults=${FAULTS:-none drop link-here link-there reset kill}
 allow=${ALLOW:-0.3}
 before=4  # seconds of load before the fault
@@ -112,7 +110,7 @@ aim() {
 	mapfile -t lines < <(jq -r --arg initiator $1 --argjson wait $2 --argjson allow $allow '
 		select(.initiator == $initiator and .fault != "none") |
 		(if .fault == "drop" then 2 else 0.2 end) as $read |
-		([$read, if .fault == "drop" then 1.3 + $wait else $wait end] | max) as $write |
+		([$read, $wait] | max) as $write |
 		(if .read_ms > ($read + $allow) * 1000 then
 			"\($initiator) \(.fault): read \(.read_ms) ms, aim \($read) s" else empty end),
 		(if .write_ms > ($write + $allow) * 1000 then

@@ -5,6 +5,7 @@ targets-probe.py attention PORTAL TARGET LUN       the unit attentions of a new 
 targets-probe.py unmap PORTAL TARGET LUN           its answer to UNMAP
 targets-probe.py reinstate PORTAL TARGET LUN UNDER open|closed [PORTAL2]
 targets-probe.py abort PORTAL TARGET LUN UNDER task|lun
+targets-probe.py loss PORTAL,PORTAL... TARGET LUN UNDER OPEN WAIT TURNS
 targets-probe.py panic PORTAL,PORTAL... TARGET LUN
 
 UNDER is the device below the target's backing, which the target's writes reach some
@@ -204,10 +205,10 @@ def ready(session, lun):
 class Watch(threading.Thread):
     """Looks at some blocks of a device, past every cache, and keeps when it saw which text."""
 
-    def __init__(self, device, texts):
+    def __init__(self, device, texts, blocks=WRITES):
         super().__init__(daemon=True)
         self.file = os.open(device, os.O_RDONLY | os.O_DIRECT)
-        self.texts, self.seen, self.pages = texts, {}, mmap.mmap(-1, WRITES * BLOCK)
+        self.texts, self.seen, self.pages = texts, {}, mmap.mmap(-1, blocks * BLOCK)
         self.start()
 
     def run(self):
@@ -324,6 +325,45 @@ def abort(portal, target, lun, under, what):
     print(f"abort {what}: the write was done after {after(began, watch.wait(old, 1))}")
 
 
+def loss(portals, target, lun, under, left_open, wait, turns):
+    """Loses sessions of several connections as an initiator does: those connections that
+    LEFT_OPEN lists (0,2 or all or none) go on as if their end never reached the target, the
+    others are reset; after WAIT seconds the session is reinstated. Meanwhile each connection
+    that is left open, or each if none is, has a write with the disk."""
+    portals, lun, wait = portals.split(","), int(lun), float(wait)
+    n = len(portals)
+    stay = {"all": set(range(n)), "none": set()}.get(left_open)
+    stay = {int(i) for i in left_open.split(",")} if stay is None else stay
+    busy, kept, early = sorted(stay) or range(n), [], 0
+    for turn in range(int(turns)):
+        isid = ISID[:5] + bytes([turn + 16])
+        s = Session(portals[0], target, isid=isid)
+        for p in portals[1:]:
+            s.add(p)
+        ready(s, lun)
+        old = [text(f"turn {turn} connection {i}") for i in busy]
+        watch = Watch(under, old, n)
+        for i, what in zip(busy, old):
+            data = what.ljust(BLOCK)
+            s.command(lun, write16(AT + i * BLOCK, data, s.fua), data, conn=i)
+        time.sleep(0.1)
+        for i, c in enumerate(s.connections):
+            if i not in stay:
+                c.reset()
+        began = time.monotonic()
+        time.sleep(wait)
+        b = Session(portals[0], target, isid=isid)
+        login = time.monotonic()
+        landed = [watch.wait(what, 20) for what in old]
+        late = [moment for moment in landed if moment is None or moment > login + 5 * LOOK]
+        early += bool(late)
+        print(f"turn {turn}: login asked after {wait:.2f} s, answered after {after(began, login)};"
+              " the old writes were done after",
+              ", ".join(after(began, moment) for moment in landed), flush=True)
+        kept.append((s, b))
+    print(f"loss: {turns} times the target lives; {early} logins did not wait for the old tasks")
+
+
 def panic(portals, target, lun):
     """Resets sessions of several connections under load and reinstates them at once."""
     portals, lun = portals.split(","), int(lun)
@@ -340,7 +380,7 @@ def panic(portals, target, lun):
 
 
 if __name__ == "__main__":
-    questions = {f.__name__: f for f in (keys, attention, unmap, reinstate, abort, panic)}
+    questions = {f.__name__: f for f in (keys, attention, unmap, reinstate, abort, loss, panic)}
     try:
         questions[sys.argv[1]](*sys.argv[2:])
     except (Refused, OSError) as e:

@@ -3,6 +3,11 @@
 # LUN's backing takes 3 s for every write (dm-delay).
 #
 #   targets.sh TARGET...               of lio, embedded, tgt, istgt
+#   targets.sh loss CONNECTIONS OPEN WAIT MS TURNS
+#                                      LIO only: sessions of several connections are reset,
+#                                      but for those in OPEN (0,1 or all or none), and
+#                                      reinstated after WAIT seconds, with a disk that takes
+#                                      MS for a write. It may end the guest.
 #   targets.sh panic [CONNECTIONS]     LIO only: sessions that are reset under load and
 #                                      reinstated at once. It may end the guest.
 #
@@ -16,7 +21,7 @@ network 4
 
 probe() {
 	echo "--- $*"
-	PYTHONDONTWRITEBYTECODE=1 timeout 60 python3 /in/guest-tests/targets-probe.py "$@" 2>&1
+	PYTHONDONTWRITEBYTECODE=1 timeout 100 python3 /in/guest-tests/targets-probe.py "$@" 2>&1
 }
 
 # slow_disk makes /dev/mapper/late of a disk in memory, $under.
@@ -109,6 +114,17 @@ start_istgt() {
 }
 
 reachable() { timeout 2 bash -c "</dev/tcp/$address/3260" 2>/dev/null; }
+
+if [ "$1" = loss ]; then
+	late=$5
+	slow_disk
+	start_lio
+	list=
+	for ((i = 0; i < $2; i++)); do list=$list${list:+,}10.99.$i.2:3260; done
+	probe loss $list $iqn 0 $under $3 $4 $6 || fail "the probe ended with $?"
+	note "the guest lives"
+	exit
+fi
 
 if [ "$1" = panic ]; then
 	target_modules
