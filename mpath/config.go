@@ -114,6 +114,8 @@ type LostNexus struct {
 	TPGT        uint16
 	Time2Wait   time.Duration
 	Time2Retain time.Duration
+	Several     bool   // it may have had several connections
+	Vendor      string // of the LUN, empty if it was not known
 }
 
 func (c *Config) setDefaults() {

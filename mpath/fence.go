@@ -98,16 +98,10 @@ func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 		return
 	}
 	settled := d.now
-	if !d.waitsForTasks() {
+	if !d.waitsForTasks(s.several) {
 		settled += d.cfg.FenceSettle
 	}
 	f.settleBy = min(f.settleBy, settled) // the first of several logins has done it
-}
-
-// waitsForTasks reports whether the target is known to answer a reinstating login only
-// after the old session's tasks have ended.
-func (d *Device) waitsForTasks() bool {
-	return d.known && (d.lun.Vendor == "LIO-ORG" || d.lun.Vendor == "braid")
 }
 
 // stepFence takes note when a lost session has become harmless.

@@ -9,6 +9,7 @@ type record struct {
 	nexus     scsi.Nexus // the last one
 	version   uint64     // of the state in which it stands
 	fenceOnly bool
+	vendor    string // as a former process left it
 }
 
 // persistence counts the versions of the state and those that are written down.
@@ -19,9 +20,10 @@ type persistence struct {
 
 // A SlotState is one slot's line in the state file.
 type SlotState struct {
-	Index int
-	InUse bool
-	Nexus scsi.Nexus
+	Index  int
+	InUse  bool
+	Nexus  scsi.Nexus
+	Vendor string // of the LUN, empty until it is known
 }
 
 // Record makes the device wait, before the first command of a session, until the state
@@ -31,7 +33,8 @@ func (d *Device) Record() { d.persist.on = true }
 // State is what must be written down, and its version.
 func (d *Device) State() (version uint64, slots []SlotState) {
 	for _, s := range d.slots {
-		slots = append(slots, SlotState{Index: s.index, InUse: s.rec.inUse, Nexus: s.rec.nexus})
+		slots = append(slots, SlotState{Index: s.index, InUse: s.rec.inUse, Nexus: s.rec.nexus,
+			Vendor: d.vendor(s)})
 	}
 	return d.persist.version, slots
 }
@@ -65,4 +68,12 @@ func (d *Device) erase(s *slot) {
 		s.rec.inUse = false
 		d.persist.version++
 	}
+}
+
+// vendor is that of the LUN, as far as it is known.
+func (d *Device) vendor(s *slot) string {
+	if d.known {
+		return d.lun.Vendor
+	}
+	return s.rec.vendor
 }

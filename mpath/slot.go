@@ -50,6 +50,7 @@ type slot struct {
 	clearedAt  time.Duration   // when it was last found not to be dead
 	suspectAt  time.Duration   // since when it is slow; never if it is not
 	notBefore  time.Duration   // no new session earlier: Time2Wait
+	several    bool            // connections of the session that was lost
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
@@ -75,7 +76,7 @@ type slot struct {
 func newSlot(now time.Duration, i int, cfg *Config) *slot {
 	c := cfg.Slots[i]
 	s := &slot{
-		index: i, name: c.Name, via: i, retryAt: now,
+		index: i, name: c.Name, via: i, notBefore: now,
 		proven: -1, busySince: never, suspectAt: never, access: access{askAt: never},
 	}
 	s.fence = newFence(now, c.Lost, cfg)
@@ -85,7 +86,10 @@ func newSlot(now time.Duration, i int, cfg *Config) *slot {
 		s.rec.nexus = scsi.Nexus{
 			TPGT: c.Lost.TPGT, Time2Wait: c.Lost.Time2Wait, Time2Retain: c.Lost.Time2Retain,
 		}
+		s.several, s.rec.vendor = c.Lost.Several, c.Lost.Vendor
+		s.notBefore = now + drops(c.Lost.Vendor, c.Lost.Several)
 	}
+	s.retryAt = s.notBefore
 	return s
 }
 
@@ -338,7 +342,8 @@ func (d *Device) waitsUntil(s *slot) time.Duration {
 	if life, ok := s.path.LastLife(); ok {
 		return max(life+wait, d.now+min(wait, resetGrace))
 	}
-	return d.now + wait
+	s.several = true
+	return d.now + max(wait, drops(d.vendor(s), true))
 }
 
 // backoff draws the pause before the next session: exponential, with full jitter.

@@ -60,3 +60,70 @@ func TestFenceCountsSilence(t *testing.T) {
 	}
 	r.want(q, OK)
 }
+
+// TestLeaveLinuxAlone: Linux's target crashes if a session of several connections is reinstated
+// while it ends them: it is given the time to be rid of it. That the new session is let in
+// then proves nothing, so that blocks with a doubtful write stay closed a little longer.
+func TestLeaveLinuxAlone(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		vendor  string
+		several bool
+		want    time.Duration // until the next session
+		settle  time.Duration // from then on
+	}{
+		{"Linux, one connection", "LIO-ORG", false, 2 * time.Second, 0},
+		{"Linux, several", "LIO-ORG", true, 6 * time.Second, time.Second},
+		{"another target, several", "braid", true, 2 * time.Second, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := ready(t, 1, func(_ *Config, l *fakeLUN) { l.inquiry.Vendor = c.vendor })
+			r.path(0).life, r.path(0).several = r.now, c.several
+			q := r.write(0, 512, 1)
+			r.step()
+			r.path(0).kill(errCut)
+			r.run()
+			lost := r.now
+			r.after(c.want - 2*ms)
+			r.d.LinkUp(r.now, 0)
+			r.run()
+			if len(r.opened) > 1 {
+				t.Fatalf("a session was opened after %v", r.opened[1].at-lost)
+			}
+			r.after(4 * ms)
+			if len(r.opened) != 2 || r.state(0) != "active" {
+				t.Fatalf("%d sessions, the path is %s", len(r.opened), r.state(0))
+			}
+			if w := r.write(0, 512, 2); c.settle > 0 {
+				r.after(c.settle - 10*ms)
+				r.wantHeld(q)
+				r.wantHeld(w)
+				r.after(20 * ms)
+			}
+			r.run()
+			r.want(q, OK)
+		})
+	}
+}
+
+// TestLeaveLinuxAloneAfterRestart: so it is with what a former process left.
+func TestLeaveLinuxAloneAfterRestart(t *testing.T) {
+	for _, c := range []struct {
+		lost LostNexus
+		want time.Duration
+	}{
+		{LostNexus{TPGT: 1, Vendor: "LIO-ORG", Several: true}, 6 * time.Second},
+		{LostNexus{TPGT: 1, Vendor: "LIO-ORG"}, 0},
+		{LostNexus{TPGT: 1, Several: true}, 0},
+	} {
+		cfg := config(1)
+		cfg.Slots[0].Lost = &c.lost
+		r := newRig(t, cfg)
+		start := r.now
+		r.run()
+		r.after(10 * time.Second)
+		if len(r.opened) == 0 || r.opened[0].at-start != c.want {
+			t.Errorf("%+v: %+v, started at %v", c.lost, r.opened, start)
+		}
+	}
+}

@@ -90,6 +90,7 @@ func (d *Device) verified(s *slot) {
 	}
 	if !d.known {
 		d.lun, d.known = *found, true
+		d.persist.version++ // of the vendor
 		d.log(slog.LevelInfo, "LUN found", "identity", found.Identity, "vendor", found.Vendor,
 			"product", found.Product, "bytes", found.Bytes(), "block_size", found.BlockSize,
 			"write_cache", found.WriteCache, "fua", found.FUA)

@@ -295,6 +295,10 @@ func TestNoWriteBeforeRecorded(t *testing.T) {
 	if r.state(0) != "active" {
 		t.Errorf("the path is %s", r.state(0))
 	}
+	v, slots = r.d.State()
+	if slots[0].Vendor != "TEST" {
+		t.Errorf("the state says vendor %q", slots[0].Vendor)
+	}
 	// Another session of the same portal group changes nothing in the state.
 	r.path(0).kill(errCut)
 	r.after(time.Minute)

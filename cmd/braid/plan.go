@@ -79,6 +79,8 @@ func (p *plan) takeOverSlot(s SlotState) error {
 		TPGT:        s.TPGT,
 		Time2Wait:   time.Duration(s.Time2Wait) * time.Second,
 		Time2Retain: time.Duration(s.Time2Retain) * time.Second,
+		Several:     len(s.Portals) > 1,
+		Vendor:      s.Vendor,
 	}
 	var isid [6]byte
 	if n, err := hex.Decode(isid[:], []byte(s.ISID)); err != nil || n != len(isid) {
@@ -126,6 +128,7 @@ func (p *plan) state(slots []mpath.SlotState) State {
 			TPGT:        slot.Nexus.TPGT,
 			Time2Wait:   int(slot.Nexus.Time2Wait / time.Second),
 			Time2Retain: int(slot.Nexus.Time2Retain / time.Second),
+			Vendor:      slot.Vendor,
 		})
 	}
 	return s

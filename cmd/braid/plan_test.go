@@ -71,6 +71,7 @@ func TestTakeOver(t *testing.T) {
 	same := SlotState{
 		Slot: 1, Initiator: p.initiator, ISID: "", Target: "iqn.2001-04.com.example:disk", LUN: 1,
 		Portals: []string{"10.0.1.1:3260"}, TPGT: 7, Time2Wait: 2, Time2Retain: 20,
+		Vendor: "LIO-ORG",
 	}
 	isid := p.sessions[1].ISID
 	same.ISID = hexISID(isid)
@@ -85,7 +86,8 @@ func TestTakeOver(t *testing.T) {
 	if err := p.takeOver(); err != nil {
 		t.Fatal(err)
 	}
-	lost := &mpath.LostNexus{TPGT: 7, Time2Wait: 2 * time.Second, Time2Retain: 20 * time.Second}
+	lost := &mpath.LostNexus{TPGT: 7, Time2Wait: 2 * time.Second, Time2Retain: 20 * time.Second,
+		Vendor: "LIO-ORG"}
 	if p.device.Slots[0].Lost != nil || !reflect.DeepEqual(p.device.Slots[1].Lost, lost) {
 		t.Errorf("lost: %+v, %+v", p.device.Slots[0].Lost, p.device.Slots[1].Lost)
 	}
@@ -94,6 +96,7 @@ func TestTakeOver(t *testing.T) {
 	}
 	for i, want := range []SlotState{otherTarget, otherInitiator, gone} {
 		slot, s := p.device.Slots[2+i], p.sessions[2+i]
+		lost.Several = len(want.Portals) > 1
 		if !slot.FenceOnly || !reflect.DeepEqual(slot.Lost, lost) {
 			t.Errorf("slot %d: %+v", 2+i, slot)
 		}
@@ -105,14 +108,14 @@ func TestTakeOver(t *testing.T) {
 	// What is written of it is what was read.
 	var slots []mpath.SlotState
 	for i := range p.sessions {
-		s := mpath.SlotState{Index: i, InUse: i > 0}
+		s := mpath.SlotState{Index: i, InUse: i > 0, Vendor: "LIO-ORG"}
 		s.Nexus.TPGT, s.Nexus.Time2Wait, s.Nexus.Time2Retain = 7, 2*time.Second, 20*time.Second
 		slots = append(slots, s)
 	}
 	again := p.state(slots)
 	if len(again.Slots) != 4 || again.Slots[1].Target != otherTarget.Target ||
 		again.Slots[2].Initiator != otherInitiator.Initiator || again.Slots[3].ISID != gone.ISID ||
-		again.Slots[0].Time2Retain != 20 || again.Slots[0].TPGT != 7 {
+		again.Slots[0].Time2Retain != 20 || again.Slots[0].TPGT != 7 || again.Slots[0].Vendor != "LIO-ORG" {
 		t.Errorf("written again: %+v", again)
 	}
 }

@@ -29,6 +29,7 @@ type SlotState struct {
 	TPGT        uint16   `json:"tpgt"`        // target portal group tag of the Login Response
 	Time2Wait   int      `json:"time2wait"`   // seconds, as negotiated
 	Time2Retain int      `json:"time2retain"` // seconds, as negotiated
+	Vendor      string   `json:"vendor"`      // of the LUN, as far as it is known
 }
 
 const (

@@ -1,0 +1,37 @@
+package mpath
+
+import "time"
+
+// What is known of a target by the vendor of its LUNs.
+const (
+	vendorLIO      = "LIO-ORG"
+	vendorEmbedded = "braid"
+)
+
+// lioDrops is how long Linux's target is left alone after it lost a session of several
+// connections: it takes 3 s to end one that was reset, ends the others after that, and
+// crashes its kernel when the session is reinstated before they are gone, because it walks
+// their list meanwhile (iscsit_stop_session, Linux 6.1).
+const lioDrops = 6 * time.Second
+
+// drops is how long a target may need to get rid of a lost session by itself, where it must
+// not be disturbed in that.
+func drops(vendor string, several bool) time.Duration {
+	if several && vendor == vendorLIO {
+		return lioDrops
+	}
+	return 0
+}
+
+// waitsForTasks reports whether the target is known to answer the login that reinstates a
+// session only after the old one's tasks have ended. Linux's does so while it has all of the
+// session's connections: once it has begun to end them it lets the new session in.
+func (d *Device) waitsForTasks(several bool) bool {
+	switch {
+	case !d.known:
+		return false
+	case d.lun.Vendor == vendorLIO:
+		return !several
+	}
+	return d.lun.Vendor == vendorEmbedded
+}
