@@ -11,7 +11,6 @@ dmsetup create --noudevsync recorded \
 	--table "0 $(blockdev --getsz /dev/vdb) log-writes /dev/vdb /dev/vdc"
 dmsetup mknodes
 lun_block /dev/mapper/recorded
-[ $shape != mcs ] || time2wait=4
 portals
 up $shape
 /in/braid inquire "$(urls sessions | head -n 1)" | tee /run/inquiry

@@ -6,7 +6,6 @@ fs=$1 shape=$2 seconds=${4:-62}
 network ${3:-2}
 target_modules
 lun_ram 400
-[ $shape != mcs ] || time2wait=4
 portals
 up $shape
 

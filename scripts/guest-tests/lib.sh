@@ -152,10 +152,7 @@ provisioning() {
 	done
 }
 
-# portals makes the target, with one portal on each path. LIO keeps a connection that was
-# reset for three seconds, and its kernel may crash if a session of several connections is
-# reinstated meanwhile; braid comes back no earlier than the target's Time2Wait.
-time2wait=2
+# portals makes the target, with one portal on each path.
 portals() {
 	local group=$target/iscsi/$iqn/tpgt_1 i
 	mkdir -p $group
@@ -165,7 +162,6 @@ portals() {
 	echo 0 >$group/attrib/demo_mode_write_protect
 	echo 64 >$group/attrib/default_cmdsn_depth
 	echo 8 >$group/param/MaxConnections
-	echo $time2wait >$group/param/DefaultTime2Wait
 	mkdir -p $group/lun/lun_0
 	ln -s $store $group/lun/lun_0/link
 	for ((i = 0; i < paths; i++)); do
