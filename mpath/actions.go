@@ -113,7 +113,7 @@ func (d *Device) ReinstatePath(now time.Duration, slot int) error {
 		d.enter(s, down)
 		fallthrough
 	case down:
-		s.retryAt, s.failures = now, 0
+		s.retryAt, s.failures = max(now, s.notBefore), 0
 		d.LinkUp(now, slot)
 	case ghost:
 		if d.rank(s) > rankNone {
