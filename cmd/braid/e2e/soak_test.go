@@ -75,6 +75,7 @@ func report(t *testing.T, s *status) {
 // A path goes a hundred times in ten minutes, in turn the one and the other, in turn
 // reset, refused and blackholed.
 func TestSoakFlaps(t *testing.T) {
+	t.Parallel()
 	const flaps, every = 100, 6 * time.Second
 	for _, s := range []shape{shapes[1], shapes[2]} {
 		t.Run(s.name, func(t *testing.T) {
@@ -155,6 +156,7 @@ func TestSoakNoPath(t *testing.T) {
 
 // tgtd is killed and started again every 20 s for ten minutes.
 func TestSoakTargetKilled(t *testing.T) {
+	t.Parallel()
 	const kills, every = 30, 20 * time.Second
 	for _, s := range []shape{shapes[1], shapes[2]} {
 		t.Run(s.name, func(t *testing.T) {
