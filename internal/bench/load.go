@@ -20,7 +20,7 @@ const (
 	replyAck      = 1
 	requestLen    = 28
 	replyLen      = 16
-	replyMagic    = 0x67446698
+	replyMagic    = protocol.TRANSMISSION_MAGIC_REPLY
 	receiveBuffer = 4 << 20
 )
 

@@ -79,6 +79,9 @@ func (e *NexusLostError) Unwrap() error { return e.Cause }
 // Lost reports whether err says that the nexus was lost, and whether the
 // command may have reached the device.
 func Lost(err error) (lost, sent bool) {
+	if err == nil { // what most commands end with; the rest of this allocates
+		return false, false
+	}
 	var n *NexusLostError
 	if errors.As(err, &n) {
 		return true, n.Sent
