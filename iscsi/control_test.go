@@ -349,7 +349,7 @@ func TestAbortFails(t *testing.T) {
 		{"not supported", func(_ *rig, p *peer) { p.taskAnswer(2, 5) }, "response 5"},
 		{"no answer", func(r *rig, _ *peer) {
 			r.sleep(10 * second)
-		}, "no answer to ABORT TASK within 10s"},
+		}, "no answer to a task management request within 10s"},
 		{"wrong tag", func(_ *rig, p *peer) { p.taskAnswer(1, 0) }, "no task management request"},
 		{"rejected", func(_ *rig, p *peer) {
 			var h pdu.Header

@@ -110,14 +110,14 @@ func (e *LogoutError) Error() string {
 
 func (e *LogoutError) Unwrap() error { return e.Err }
 
-// An AbortError says that ABORT TASK did not tell what became of a command, RFC
-// 7143 section 11.6.1.
+// An AbortError says that ABORT TASK did not tell what became of a command, or that LOGICAL
+// UNIT RESET was not done, RFC 7143 section 11.6.1.
 type AbortError struct {
 	Response uint8
 }
 
 func (e *AbortError) Error() string {
-	return fmt.Sprintf("ABORT TASK refused with response %d", e.Response)
+	return fmt.Sprintf("task management refused with response %d", e.Response)
 }
 
 // A PortalGroupError says that a portal is not in the portal group of the

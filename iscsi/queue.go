@@ -51,6 +51,10 @@ func (s *Session) Submit(now time.Duration, cmd *scsi.Command) {
 		s.done.push(cmd)
 		return
 	}
+	if cmd.Reset {
+		s.resetUnit(now, cmd)
+		return
+	}
 	t := s.tasks.get(kindCommand)
 	if t == nil {
 		cmd.Err = &scsi.StatusError{Status: scsi.TaskSetFull}
@@ -116,6 +120,9 @@ func (s *Session) handBack() {
 			} else if t.state == taskIssued {
 				t.cmd.Err = &s.lostSent
 			}
+			s.done.push(t.cmd)
+		} else if t.cmd != nil { // a reset
+			t.cmd.Err = &s.lostSent
 			s.done.push(t.cmd)
 		}
 		s.tasks.put(t)

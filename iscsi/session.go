@@ -211,7 +211,7 @@ func (c *Conn) tick(now time.Duration) error {
 			return &TimeoutError{"connection and login", c.login.timeout}
 		}
 	case c.abort.task != nil && now >= c.abort.deadline:
-		return &TimeoutError{"answer to ABORT TASK", c.s.cfg.AbortTimeout}
+		return &TimeoutError{"answer to a task management request", c.s.cfg.AbortTimeout}
 	default:
 		if err := c.resend(now); err != nil {
 			return err

@@ -77,9 +77,14 @@ func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
 		}
 		return breach(h, "no task management request has this tag")
 	}
-	ref := c.abort.ref
-	c.s.tasks.put(c.abort.task)
+	ref, own := c.abort.ref, c.abort.task
 	c.abort = abort{}
+	if own.cmd != nil {
+		c.unitReset(own, r.Response)
+		c.nextAbort(now)
+		return nil
+	}
+	c.s.tasks.put(own)
 	if t := c.s.tasks.findFor(ref, kindCommand, c); t != nil && t.state == taskIssued {
 		switch r.Response {
 		case pdu.TaskFunctionComplete:

@@ -185,7 +185,7 @@ func (d *Device) setAccess(s *slot, state scsi.AccessState) {
 	case s.state == active && !a.serves():
 		d.rest(s)
 	case s.state == ghost && a.serves() && !s.inLedger:
-		d.startProbe(s, probeSteps) // much may have changed while it could tell nothing
+		d.startProbe(s) // much may have changed while it could tell nothing
 	}
 	d.arrange()
 	d.countPaths()

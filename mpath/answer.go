@@ -39,6 +39,10 @@ func (d *Device) collect(s *slot) {
 			d.accessAnswered(s, o)
 		case opSetGroup:
 			d.setGroupAnswered(s, o)
+		case opKeys, opPreempt, opReset:
+			d.fenceAnswered(s, o)
+		case opUnregister:
+			d.unregistered(s, o)
 		}
 		d.countSync(s)
 		if s.path == nil {

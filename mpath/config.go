@@ -22,13 +22,23 @@ const (
 // any more.
 type FenceMode uint8
 
-// Fence modes. Auto is reinstatement, and waiting where that cannot be had.
+// Fence modes. Auto is reinstatement, and waiting where that cannot be had. Reserve is auto,
+// and PREEMPT AND ABORT of a key that is registered for each session. Reset is auto, and LOGICAL
+// UNIT RESET.
 const (
 	FenceAuto      FenceMode = iota
 	FenceReinstate           // only reinstatement
-	FenceWait                // only waiting
-	FenceNone                // nothing: doubtful writes are acknowledged unfenced
+	FenceReserve
+	FenceReset
+	FenceWait // only waiting
+	FenceNone // nothing: doubtful writes are acknowledged unfenced
 )
+
+// reinstates reports whether a session's reinstatement counts.
+func (m FenceMode) reinstates() bool { return m <= FenceReset }
+
+// waits reports whether a lost session counts as harmless after a time.
+func (m FenceMode) waits() bool { return m != FenceReinstate && m != FenceNone }
 
 // Forever as Config.NoPath lets I/O wait for a path without end.
 const Forever = time.Duration(1<<63 - 1)
@@ -77,6 +87,10 @@ type Config struct {
 	// the target's own times when a fence is waited for.
 	FenceSettle, FenceMargin time.Duration
 
+	// Keys are the upper 40 bits of the reservation keys that are registered under
+	// FenceReserve: nobody else's keys may begin with them. Zero registers none.
+	Keys uint64
+
 	// StrangerLimit is how often within a minute the target may end every session soon
 	// after its login before the device stops (Fatal) because somebody else uses its
 	// identity; 0 never.
@@ -116,6 +130,7 @@ type LostNexus struct {
 	Time2Retain time.Duration
 	Several     bool   // it may have had several connections
 	Vendor      string // of the LUN, empty if it was not known
+	Key         uint64 // that it had registered, 0 if none
 }
 
 func (c *Config) setDefaults() {

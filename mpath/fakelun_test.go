@@ -27,6 +27,7 @@ type fakeLUN struct {
 	noSame    bool // no WRITE SAME
 	noCap16   bool // no READ CAPACITY(16)
 	noSync16  bool
+	noReserve bool // no persistent reservations
 	noSync    bool
 
 	transferred int // bytes of the last answer that is no read of blocks

@@ -153,7 +153,13 @@ func (p *fakePath) execute(c *scsi.Command, cdb scsi.CDB) error {
 			return err
 		}
 	}
+	if c.Reset {
+		p.rig.reset()
+		return nil
+	}
 	switch cdb.Op {
+	case scsi.OpPersistentReserveIn, scsi.OpPersistentReserveOut:
+		return p.reserve(c, cdb)
 	case scsi.OpRead16, scsi.OpRead10, scsi.OpWrite16, scsi.OpWrite10, scsi.OpUnmap,
 		scsi.OpWriteSame16, scsi.OpSynchronizeCache16, scsi.OpSynchronizeCache10:
 		if cdb.LBA != farLBA {

@@ -15,16 +15,36 @@ type fence struct {
 	tpgt     int  // portal group of the lost nexus; noGroup if there are several
 	lastSent time.Duration
 	waitBy   time.Duration // when waiting has fenced it; never if waiting is not allowed
-	settleBy time.Duration // when a reinstatement counts; never if there was none
+	settleBy time.Duration // when what was done to fence it counts; never if nothing was
+	by       fenceKind     // what that was
+	key      uint64        // reservation key that a former process registered; 0 if none
+	refused  bool          // a command to another session cannot fence it
+	asked    bool          // such a command is out
+	tries    int           // of it that were to be repeated
 }
+
+// fenceKind says what fenced a lost session.
+type fenceKind uint8
+
+const (
+	byReinstatement fenceKind = iota
+	byReservation
+	byReset
+	byWaiting
+	byNothing
+	fenceKinds
+)
+
+// fenceNames are what the kinds are called, as in the setting.
+var fenceNames = [fenceKinds]string{"reinstate", "reserve", "reset", "wait", "none"}
 
 func newFence(now time.Duration, lost *LostNexus, cfg *Config) fence {
 	f := fence{waitBy: never, settleBy: never}
 	if lost == nil {
 		return f
 	}
-	f.needed, f.startup, f.tpgt = true, true, int(lost.TPGT)
-	if cfg.Fence == FenceAuto || cfg.Fence == FenceWait {
+	f.needed, f.startup, f.tpgt, f.key = true, true, int(lost.TPGT), lost.Key
+	if cfg.Fence.waits() {
 		f.waitBy = now + lost.Time2Wait + lost.Time2Retain + cfg.FenceMargin
 	}
 	if cfg.Fence == FenceNone {
@@ -46,7 +66,7 @@ func (f *fence) deadline() time.Duration {
 func (d *Device) needFence(s *slot, carried bool) {
 	f := &s.fence
 	if carried {
-		f.settleBy = never
+		f.settleBy, f.refused = never, false
 	}
 	if !f.startup && (d.ledger.Doubtful(s.index) > 0 || d.ledger.Orphaned(s.index)) {
 		if group := int(s.rec.nexus.TPGT); f.needed && f.tpgt != group {
@@ -54,10 +74,10 @@ func (d *Device) needFence(s *slot, carried bool) {
 		} else {
 			f.needed, f.tpgt = true, group
 		}
-		switch d.cfg.Fence {
-		case FenceAuto, FenceWait:
+		switch {
+		case d.cfg.Fence.waits():
 			f.waitBy = f.lastSent + s.rec.nexus.Time2Wait + s.rec.nexus.Time2Retain + d.cfg.FenceMargin
-		case FenceNone:
+		case d.cfg.Fence == FenceNone:
 			f.waitBy = d.now
 		}
 	}
@@ -74,7 +94,7 @@ func (d *Device) sameTarget(a, b *slot) bool {
 // fenceSibling is a slot that works, through whose portals s can be reinstated, -1 if there
 // is none: it must be of the same portal group, for another group is another nexus.
 func (d *Device) fenceSibling(s *slot) int {
-	if d.cfg.Fence != FenceAuto && d.cfg.Fence != FenceReinstate {
+	if !d.cfg.Fence.reinstates() {
 		return -1
 	}
 	for _, o := range d.slots {
@@ -89,7 +109,7 @@ func (d *Device) fenceSibling(s *slot) int {
 // reinstated looks whether a new session in the slot has ended the lost one's tasks.
 func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 	f := &s.fence
-	if !f.needed || d.cfg.Fence == FenceWait {
+	if !f.needed || !d.cfg.Fence.reinstates() {
 		return
 	}
 	if int(n.TPGT) != f.tpgt {
@@ -97,11 +117,20 @@ func (d *Device) reinstated(s *slot, n scsi.Nexus) {
 			"path", s.name, "tpgt", n.TPGT, "lost", f.tpgt)
 		return
 	}
-	settled := d.now
-	if !d.waitsForTasks(s.several) {
-		settled += d.cfg.FenceSettle
+	d.settles(s, byReinstatement, d.waitsForTasks(s.several))
+}
+
+// settles says that something has ended a lost session's tasks: at once if the target is sure
+// to have done it by its answer, after FenceSettle if that is not known. The first of several
+// things counts.
+func (d *Device) settles(s *slot, by fenceKind, sure bool) {
+	at := d.now
+	if !sure {
+		at += d.cfg.FenceSettle
 	}
-	f.settleBy = min(f.settleBy, settled) // the first of several logins has done it
+	if f := &s.fence; f.needed && at < f.settleBy {
+		f.settleBy, f.by = at, by
+	}
 }
 
 // stepFence takes note when a lost session has become harmless.
@@ -110,17 +139,17 @@ func (d *Device) stepFence(s *slot) {
 	if !f.needed || d.now < f.settleBy && d.now < f.waitBy {
 		return
 	}
-	kind := &d.stats.Fences.Wait
+	by := byWaiting
 	if d.now >= f.settleBy {
-		kind = &d.stats.Fences.Reinstate
+		by = f.by
 	} else if d.cfg.Fence == FenceNone {
-		kind = &d.stats.Fences.None
+		by = byNothing
 	}
-	*kind++
-	f.needed, f.startup = false, false
+	d.stats.Fences[by].Count++
+	f.needed, f.startup, f.refused, f.key = false, false, false, 0
 	f.waitBy, f.settleBy = never, never
 	d.ledger.Fenced(s.index)
-	d.log(slog.LevelInfo, "lost session fenced", "path", s.name)
+	d.log(slog.LevelInfo, "lost session fenced", "path", s.name, "by", fenceNames[by])
 	if s.rec.fenceOnly && s.path == nil {
 		d.enter(s, closed)
 		d.erase(s)

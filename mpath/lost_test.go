@@ -77,7 +77,7 @@ func TestDoubtfulWrite(t *testing.T) {
 	r.want(late, OK)
 	r.check(0, 512, 1)
 	r.check(512, 1024, 2)
-	if c := r.d.Status(r.now).Counters.Fences; c.Reinstate != 1 || c.Wait != 0 {
+	if c := r.d.Status(r.now).Counters.Fences; c.Of("reinstate") != 1 || c.Of("wait") != 0 {
 		t.Errorf("fences: %+v", c)
 	}
 	// The session that fenced logged out and carried nothing; the slot comes back.
@@ -121,7 +121,7 @@ func TestOtherGroupFencesNothing(t *testing.T) {
 	r.wantHeld(q)
 	r.after(2 * ms)
 	r.want(q, OK)
-	if c := r.d.Status(r.now).Counters.Fences; c.Wait != 1 || c.Reinstate != 0 {
+	if c := r.d.Status(r.now).Counters.Fences; c.Of("wait") != 1 || c.Of("reinstate") != 0 {
 		t.Errorf("fences: %+v", c)
 	}
 }
@@ -215,7 +215,7 @@ func TestReinstatementThroughOwnPortal(t *testing.T) {
 	r.after(r.wait + r.d.cfg.RetryMin + 2*time.Second)
 	r.want(q, OK)
 	r.check(0, 512, 1)
-	if c := r.d.Status(r.now).Counters.Fences; c.Reinstate != 1 {
+	if c := r.d.Status(r.now).Counters.Fences; c.Of("reinstate") != 1 {
 		t.Errorf("fences: %+v", c)
 	}
 }

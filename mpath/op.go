@@ -11,13 +11,17 @@ import (
 type opKind uint8
 
 const (
-	opRead     opKind = iota
-	opWrite           // a client's, or a copy that is written again
-	opSync            // of a flush round
-	opProbe           // of the verification of a new session
-	opCheck           // asks a living session for a sign of life
-	opAccess          // asks for its access state
-	opSetGroup        // asks the target to change one
+	opRead       opKind = iota
+	opWrite             // a client's, or a copy that is written again
+	opSync              // of a flush round
+	opProbe             // of the verification of a new session
+	opCheck             // asks a living session for a sign of life
+	opAccess            // asks for its access state
+	opSetGroup          // asks the target to change one
+	opKeys              // reads reservation keys, to fence another session
+	opPreempt           // ends the tasks of another session by its key
+	opReset             // ends them with all others by a reset
+	opUnregister        // before a logout
 )
 
 // An op is one SCSI command on its way, or waiting for it. It belongs to the device and
@@ -38,6 +42,8 @@ type op struct {
 	twin   *op    // the other one of the two, while both are out
 	param  [24]byte
 	token  barrier.Token // opSync
+	lost   *slot         // opKeys, opPreempt, opReset: what is to be fenced
+	key    uint64        // opPreempt: that is preempted
 	slot   *slot         // that it is out on
 	sent   time.Duration
 	size   uint64 // what it counts as bytes in flight

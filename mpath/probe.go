@@ -27,7 +27,10 @@ type probe struct {
 	tries int
 	wait  time.Duration // not before
 	lun   LUN
-	id    string
+	key   uint64 // to register
+
+	registered bool
+	id         string
 
 	access   access
 	grouped  bool             // page 83h names a target port group
@@ -197,6 +200,9 @@ func (p *probe) next(c *scsi.Command) bool {
 		switch {
 		case p.steps[p.step].name == writeSameStep:
 			c.Dir, c.Data = scsi.Write, zeroes[:n]
+		case p.steps[p.step].name == registerStep:
+			c.Dir = scsi.Write
+			c.Data = scsi.ReserveParameters{ServiceKey: p.key}.Append(p.buf[:0])
 		case n > 0:
 			c.Dir, c.Data = scsi.Read, p.buf[:n]
 			clear(c.Data)

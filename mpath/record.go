@@ -7,6 +7,7 @@ import "braid/iscsi/scsi"
 type record struct {
 	inUse     bool
 	nexus     scsi.Nexus // the last one
+	key       uint64     // that is registered for it, 0 if none
 	version   uint64     // of the state in which it stands
 	fenceOnly bool
 	vendor    string // as a former process left it
@@ -24,6 +25,7 @@ type SlotState struct {
 	InUse  bool
 	Nexus  scsi.Nexus
 	Vendor string // of the LUN, empty until it is known
+	Key    uint64 // reservation key that its session registers, 0 if none
 }
 
 // Record makes the device wait, before the first command of a session, until the state
@@ -34,7 +36,7 @@ func (d *Device) Record() { d.persist.on = true }
 func (d *Device) State() (version uint64, slots []SlotState) {
 	for _, s := range d.slots {
 		slots = append(slots, SlotState{Index: s.index, InUse: s.rec.inUse, Nexus: s.rec.nexus,
-			Vendor: d.vendor(s)})
+			Vendor: d.vendor(s), Key: s.rec.key})
 	}
 	return d.persist.version, slots
 }
@@ -52,6 +54,9 @@ func (d *Device) record(s *slot, n scsi.Nexus) {
 	changed := !s.rec.inUse || n.TPGT != s.rec.nexus.TPGT ||
 		n.Time2Wait != s.rec.nexus.Time2Wait || n.Time2Retain != s.rec.nexus.Time2Retain
 	s.rec.inUse, s.rec.nexus = true, n
+	if key := d.drawKey(s); key != s.rec.key {
+		s.rec.key, changed = key, true
+	}
 	if changed {
 		d.persist.version++
 		s.rec.version = d.persist.version

@@ -32,6 +32,9 @@ type rig struct {
 	wait   time.Duration     // Time2Wait
 	retain time.Duration     // Time2Retain
 
+	keys   map[fakeNexus]uint64 // registered
+	resets int
+
 	submitted int
 	over      map[*Request]bool
 }
@@ -74,6 +77,7 @@ func newRig(t *testing.T, cfg Config) *rig {
 		t: t, now: time.Second, lun: newFakeLUN(), pool: new(fakePool), refuse: map[int]error{},
 		slow: map[int]bool{}, luns: map[int]*fakeLUN{}, tpgt: map[int]uint16{},
 		wait: 2 * time.Second, retain: 20 * time.Second, over: map[*Request]bool{},
+		keys: map[fakeNexus]uint64{},
 	}
 	if cfg.Pool = r.pool; cfg.Log == nil {
 		cfg.Log = func(level slog.Level, msg string, args ...any) {

@@ -70,6 +70,8 @@ type slot struct {
 
 	fence fence
 	rec   record
+	keyed bool   // the key of its record is registered for the session
+	drawn uint16 // keys
 	stats PathCounters
 }
 
@@ -88,6 +90,7 @@ func newSlot(now time.Duration, i int, cfg *Config) *slot {
 		}
 		s.several, s.rec.vendor = c.Lost.Several, c.Lost.Vendor
 		s.notBefore = now + drops(c.Lost.Vendor, c.Lost.Several)
+		s.rec.key = c.Lost.Key
 	}
 	s.retryAt = s.notBefore
 	return s
@@ -107,6 +110,7 @@ func (d *Device) stepSlot(s *slot) {
 	}
 	d.stepSuspect(s)
 	d.stepFence(s)
+	d.askToFence(s)
 	d.stepAccess(s)
 	d.stepRetire(s)
 	switch s.state {
@@ -120,7 +124,7 @@ func (d *Device) stepSlot(s *slot) {
 		}
 	case recording:
 		if d.recorded(s) {
-			d.startProbe(s, probeSteps)
+			d.startProbe(s)
 		}
 	case probing, fencing:
 		d.stepProbe(s)
@@ -243,7 +247,7 @@ func (d *Device) lose(s *slot) {
 		s.fence.lastSent = s.path.LastSent()
 	}
 	s.notBefore = max(s.notBefore, d.waitsUntil(s))
-	s.path, s.probe = nil, nil
+	s.path, s.probe, s.keyed = nil, nil, false
 	s.access.asking, s.access.askAt = false, never
 	d.arrange()
 	clean := errors.Is(err, scsi.ErrLoggedOut)

@@ -8,7 +8,7 @@ type Counters struct {
 		Requested, Rounds, Failed uint64
 		Time                      time.Duration // waited for, summed
 	}
-	Fences      struct{ Reinstate, Wait, None uint64 }
+	Fences      Fences
 	CacheLosses uint64 // that a target told of
 
 	AccessChanges    uint64 // of target port groups
@@ -17,6 +17,25 @@ type Counters struct {
 
 	Replays     uint64 // copies written again
 	ReplayBytes uint64
+}
+
+// Fences are how many lost sessions were fenced by what, of every kind there is.
+type Fences [fenceKinds]FenceCount
+
+// A FenceCount is one kind of fence, by the name that it has as a setting.
+type FenceCount struct {
+	Kind  string
+	Count uint64
+}
+
+// Of is how many fences of a kind there were.
+func (f *Fences) Of(kind string) uint64 {
+	for _, c := range f {
+		if c.Kind == kind {
+			return c.Count
+		}
+	}
+	return 0
 }
 
 // PathCounters are totals of one path, over all its sessions.
@@ -70,6 +89,9 @@ func (d *Device) Status(now time.Duration) Status {
 	st := Status{
 		State: "striped", Counters: d.stats, Unstable: d.ledger.Unstable(),
 		Retained: d.ledger.Used(), Doubtful: d.ledger.Doubtful(-1), InFlight: d.inFlight,
+	}
+	for i, name := range fenceNames {
+		st.Counters.Fences[i].Kind = name
 	}
 	st.Counters.Flushes.Rounds = d.rounds.Rounds()
 	st.Counters.Replays, st.Counters.ReplayBytes = d.ledger.Replayed()

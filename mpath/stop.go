@@ -95,7 +95,7 @@ func (d *Device) leave(s *slot) {
 		d.enter(s, closed)
 	case s.path.Up():
 		d.enter(s, leaving)
-		s.path.Logout(d.now)
+		d.logout(s)
 	default:
 		s.path.Kill(d.now, errStopping)
 	}

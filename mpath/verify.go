@@ -17,19 +17,19 @@ var fenceSteps = []probeStep{
 	}, nil, true},
 }
 
-func (d *Device) startProbe(s *slot, steps []probeStep) {
+func (d *Device) startProbe(s *slot) {
 	d.enter(s, probing)
-	s.probe = &probe{steps: steps}
+	s.probe = &probe{steps: d.probeSteps()}
 	d.stepProbe(s)
 }
 
 // stepProbe sends the next command of a probe, or ends it.
 func (d *Device) stepProbe(s *slot) {
 	p := s.probe
-	if p == nil || p.busy || d.now < p.wait {
-		return
+	if p == nil || p.busy || d.now < p.wait || s.fence.asked {
+		return // what fences its predecessor must not hit it
 	}
-	p.wait = 0
+	p.wait, p.key = 0, s.rec.key
 	o := d.newOp(opProbe)
 	if p.next(&o.cmd) {
 		p.busy = true
@@ -76,12 +76,16 @@ func (d *Device) fenced(s *slot) {
 	d.rounds.Step()
 	s.probe = nil
 	d.enter(s, leaving)
-	s.path.Logout(d.now)
+	d.logout(s)
 }
 
 // verified compares what a path leads to with what the device is.
 func (d *Device) verified(s *slot) {
 	found := &s.probe.lun
+	s.keyed = s.probe.registered
+	if d.cfg.keys() && !s.keyed {
+		d.log(slog.LevelWarn, "no reservation key could be registered", "path", s.name)
+	}
 	serves := s.takeAccess(d.now)
 	s.blocks = found.Blocks
 	if !serves && !d.known {
@@ -169,14 +173,14 @@ func (d *Device) refusePath(s *slot, err error) {
 	}
 	s.refusal, s.probe = err, nil
 	d.enter(s, leaving)
-	s.path.Logout(d.now)
+	d.logout(s)
 }
 
 // reverify looks again at what a path leads to, after the target told of a change. It
 // carries no new commands meanwhile.
 func (d *Device) reverify(s *slot) {
 	if s.state == active || s.state == ghost && s.inLedger {
-		d.startProbe(s, probeSteps)
+		d.startProbe(s)
 		d.countPaths()
 	}
 }

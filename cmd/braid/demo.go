@@ -228,7 +228,7 @@ func (s *play) actForget(ctx context.Context) error {
 	s.note("%s of acknowledged writes were in the cache and are gone",
 		bytesShort(before.UnstableBytes))
 	s.note("braid had kept copies: %s written again (%s), all well after %v",
-		bytesShort(st.ReplayBytes-before.ReplayBytes), plural(st.Replays-before.Replays, "write"),
+		bytesShort(st.ReplayedBytes-before.ReplayedBytes), plural(st.Replays-before.Replays, "write"),
 		took.Round(10*time.Millisecond))
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"time"
@@ -39,6 +40,7 @@ func newPlan(c Config) (*plan, error) {
 		return nil, fmt.Errorf("initiator name: %w", err)
 	}
 	p.device = deviceConfig(c)
+	p.device.Keys = reserveKeys(p.initiator, string(c.Name), uint16(rand.Uint32()))
 	for slot, u := range c.URLs {
 		offer, err := c.newOffer(p.initiator, u)
 		if err != nil {
@@ -81,6 +83,7 @@ func (p *plan) takeOverSlot(s SlotState) error {
 		Time2Retain: time.Duration(s.Time2Retain) * time.Second,
 		Several:     len(s.Portals) > 1,
 		Vendor:      s.Vendor,
+		Key:         uint64(s.Key),
 	}
 	var isid [6]byte
 	if n, err := hex.Decode(isid[:], []byte(s.ISID)); err != nil || n != len(isid) {
@@ -129,6 +132,7 @@ func (p *plan) state(slots []mpath.SlotState) State {
 			Time2Wait:   int(slot.Nexus.Time2Wait / time.Second),
 			Time2Retain: int(slot.Nexus.Time2Retain / time.Second),
 			Vendor:      slot.Vendor,
+			Key:         hexKey(slot.Key),
 		})
 	}
 	return s
@@ -158,6 +162,7 @@ func deviceConfig(c Config) mpath.Config {
 			"drain": barrier.Drain, "hold": barrier.Hold, "epoch": barrier.Epoch}[c.Barrier],
 		Fence: map[Fence]mpath.FenceMode{
 			"auto": mpath.FenceAuto, "reinstate": mpath.FenceReinstate,
+			"reserve": mpath.FenceReserve, "reset": mpath.FenceReset,
 			"wait": mpath.FenceWait, "none": mpath.FenceNone}[c.Fence],
 	}
 	return d

@@ -21,16 +21,14 @@ func (d *daemon) snapshot(now time.Duration) Status {
 		UnstableBytes: st.Unstable, RetainedBytes: st.Retained,
 		DoubtfulWrites: uint64(st.Doubtful),
 		CacheLosses:    st.Counters.CacheLosses, Replays: st.Counters.Replays,
-		ReplayBytes:   st.Counters.ReplayBytes,
+		ReplayedBytes: st.Counters.ReplayBytes,
 		AccessChanges: st.Counters.AccessChanges, GroupSwitches: st.Counters.GroupSwitches,
 		ExplicitSwitches: st.Counters.ExplicitSwitches,
-		Fences: []FenceStatus{
-			{"reinstate", st.Counters.Fences.Reinstate},
-			{"wait", st.Counters.Fences.Wait},
-			{"none", st.Counters.Fences.None},
-		},
-		Initiator: d.plan.initiator, PID: os.Getpid(), Version: version(),
+		Initiator:        d.plan.initiator, PID: os.Getpid(), Version: version(),
 		UptimeSeconds: time.Since(d.began).Seconds(),
+	}
+	for _, f := range st.Counters.Fences {
+		s.Fences = append(s.Fences, FenceStatus(f))
 	}
 	for i, e := range c.NBD {
 		if i < len(d.addresses) {

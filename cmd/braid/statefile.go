@@ -30,6 +30,9 @@ type SlotState struct {
 	Time2Wait   int      `json:"time2wait"`   // seconds, as negotiated
 	Time2Retain int      `json:"time2retain"` // seconds, as negotiated
 	Vendor      string   `json:"vendor"`      // of the LUN, as far as it is known
+
+	// Key is the reservation key that the session registers, absent if none.
+	Key hexKey `json:"key,omitempty"`
 }
 
 const (

@@ -26,7 +26,7 @@ type Status struct {
 	DoubtfulWrites uint64 `json:"doubtful_writes"` // outcome unknown, not yet settled
 	CacheLosses    uint64 `json:"cache_losses"`    // that the target told of
 	Replays        uint64 `json:"replays"`         // copies written again
-	ReplayBytes    uint64 `json:"replay_bytes"`
+	ReplayedBytes  uint64 `json:"replayed_bytes"`
 
 	AccessChanges    uint64 `json:"access_changes"`    // of target port groups (ALUA)
 	GroupSwitches    uint64 `json:"group_switches"`    // another group of paths carried I/O

@@ -28,6 +28,11 @@ type Command struct {
 	Dir  Direction
 	Data []byte // bytes to write, or where the bytes that are read go
 
+	// Reset makes it a LOGICAL UNIT RESET, a task management function in place of a
+	// CDB: with Err == nil every command that reached the unit before it is over, on
+	// whatever nexus, and those of this nexus were handed back.
+	Reset bool
+
 	// Timeout bounds the wait for an answer on a living nexus; after it the
 	// path aborts the command. Zero means no bound.
 	Timeout time.Duration
