@@ -36,6 +36,7 @@ type targetSettings struct {
 	initialR2T     bool
 	noImmediate    bool
 	nopInterval    Duration
+	level          int
 	flags          *Flags
 }
 
@@ -76,6 +77,7 @@ func newTarget() *cobra.Command {
 	f.BoolVar(&s.noImmediate, "no-immediate-data", false, "take no immediate data")
 	f.Var(&textFlag{&s.nopInterval, "DURATION"}, "nop-interval",
 		"silence before the target probes a connection; 0: never")
+	f.IntVar(&s.level, "error-recovery-level", 0, "the highest that is granted")
 	f.StringVar(&s.faults, "faults", "", "script of faults, or - for standard input")
 	s.flags = NewFlags(f, targetFlags...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -162,6 +164,7 @@ func (s *targetSettings) config(c *Config, l *loop.Loop) (target.Config, error) 
 		HeaderDigest: digestChoice(c.HeaderDigest), DataDigest: digestChoice(c.DataDigest),
 		MaxConnections: s.maxConnections, InitialR2T: s.initialR2T, NoImmediateData: s.noImmediate,
 		NopInterval: time.Duration(s.nopInterval), CHAPRand: rand.Reader,
+		ErrorRecoveryLevel: s.level,
 	}
 	if err := login.ValidName(s.name); err != nil {
 		return cfg, usagef("--name: %w", err)

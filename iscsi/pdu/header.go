@@ -187,6 +187,13 @@ func (h *Header) putCounters(statSN, expCmdSN, maxCmdSN uint32) {
 	h.putU32(atMaxCmdSN, maxCmdSN)
 }
 
+// SetWindow writes anew what a PDU of the target that is sent again tells of the
+// command window.
+func (h *Header) SetWindow(expCmdSN, maxCmdSN uint32) {
+	h.putU32(atExpCmdSN, expCmdSN)
+	h.putU32(atMaxCmdSN, maxCmdSN)
+}
+
 // expect checks the opcode of a header about to be parsed.
 func (h *Header) expect(op Opcode) error {
 	if h.Opcode() != op {

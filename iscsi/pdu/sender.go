@@ -83,6 +83,19 @@ func (s *Sender) Push(h *Header, data []byte, class Class) Ticket {
 	return Ticket{s.pushed[class], class}
 }
 
+// Spoil damages a digest of the PDU that was pushed last, so that its receiver
+// finds an error: the header's, or that of the data. It is for tests. The PDU
+// has to have that digest.
+func (s *Sender) Spoil(class Class, header bool) {
+	q := &s.queues[class]
+	e := q.at(q.n - 1)
+	if header {
+		e.header[HeaderLen] ^= 1
+	} else {
+		e.trailer[e.tlen-1] ^= 1
+	}
+}
+
 // Len is how many PDUs have not left as a whole.
 func (s *Sender) Len() int { return s.queues[Urgent].n + s.queues[Bulk].n }
 

@@ -45,7 +45,7 @@ type Config struct {
 	MaxOutstandingR2T        int  // per command; default and at most 8
 	DefaultTime2Wait         int  // seconds; default 0
 	DefaultTime2Retain       int  // seconds; default 0
-	ErrorRecoveryLevel       int  // the highest that is granted; only 0 is there
+	ErrorRecoveryLevel       int  // the highest that is granted; 0 by default
 	InitialR2T               bool // true: no unsolicited Data-Out
 	NoImmediateData          bool
 
@@ -70,6 +70,12 @@ type Config struct {
 	LoginTimeout time.Duration // default 15 s
 	NopInterval  time.Duration // of silence before a NOP-In asks; 0: never
 	NopTimeout   time.Duration // for the answer; default 5 s
+
+	// At error recovery level 1 and above: AckInterval is how long an initiator
+	// may be silent that has not acknowledged all status, before a NOP-In asks
+	// (default 1 s); DataTimeout how long Data-Out may stay away before it is
+	// asked for again (default 2 s).
+	AckInterval, DataTimeout time.Duration
 
 	// Script is played from the start.
 	Script *Script
@@ -136,6 +142,12 @@ func (c *Config) complete() error {
 	if c.NopTimeout == 0 {
 		c.NopTimeout = 5 * time.Second
 	}
+	if c.AckInterval == 0 {
+		c.AckInterval = time.Second
+	}
+	if c.DataTimeout == 0 {
+		c.DataTimeout = 2 * time.Second
+	}
 	if c.Rand == nil {
 		c.Rand = rand.New(rand.NewPCG(1, 2))
 	}
@@ -163,7 +175,7 @@ func (c *Config) check() error {
 		{"MaxOutstandingR2T", c.MaxOutstandingR2T, 1, maxR2T},
 		{"DefaultTime2Wait", c.DefaultTime2Wait, 0, 3600},
 		{"DefaultTime2Retain", c.DefaultTime2Retain, 0, 3600},
-		{"ErrorRecoveryLevel", c.ErrorRecoveryLevel, 0, 0},
+		{"ErrorRecoveryLevel", c.ErrorRecoveryLevel, 0, 2},
 		{"QueueDepth", c.QueueDepth, 1, maxDepth},
 		{"MaxConns", c.MaxConns, 1, 65535},
 		{"BufferBytes", c.BufferBytes, 2 * maxTransferBytes, 1 << 40},

@@ -66,6 +66,14 @@ type Conn struct {
 	queue   taskQueue
 	text    textState
 
+	// Error recovery; level is that of the session.
+	level       int
+	acked       uint32 // all StatSNs before it are acknowledged
+	unacked     answerQueue
+	held        int // bytes of Data-In that are kept
+	ackAsked    time.Duration
+	ackRequests int // since the initiator was last heard
+
 	lastRecv time.Duration
 	pinged   time.Duration // when the NOP-In left that waits for an answer
 	asked    bool          // there is one
@@ -121,7 +129,7 @@ func (c *Conn) Received(now time.Duration, n int) {
 		return
 	}
 	c.lastRecv = now
-	c.asked = false
+	c.asked, c.ackRequests = false, 0
 	c.recv.Received(n)
 	c.pump(now)
 }
@@ -141,6 +149,7 @@ func (c *Conn) Sent(now time.Duration, n int) {
 	}
 	c.send.Sent(n)
 	c.releaseSent()
+	c.reap()
 	c.pump(now)
 }
 
@@ -176,6 +185,7 @@ func (c *Conn) Released() {
 	c.t.leave(c)
 	c.state, c.reset, c.silent = stateGone, false, false
 	c.dropOutput()
+	c.forgetAnswers()
 	for i, o := range c.t.conns {
 		if o == c {
 			c.t.conns = append(c.t.conns[:i], c.t.conns[i+1:]...)
@@ -237,6 +247,9 @@ func (c *Conn) handle(now time.Duration, p *pdu.PDU) {
 		c.handleLogin(now, p)
 		return
 	}
+	if len(c.t.faults.disturbances) > 0 && c.disturbReceived(p) {
+		return
+	}
 	c.handleFull(now, p)
 }
 
@@ -287,6 +300,7 @@ func (c *Conn) tick(now time.Duration) {
 	case stateFull:
 		c.tickNop(now)
 		if c.state == stateFull {
+			c.askForAck(now)
 			c.fill(now)
 		}
 	}
@@ -299,7 +313,7 @@ func (c *Conn) deadline() time.Duration {
 	case stateClosing:
 		return c.closeBy
 	case stateFull:
-		return c.nopDeadline()
+		return min(c.nopDeadline(), c.ackDeadline())
 	}
 	return Never
 }
@@ -323,6 +337,14 @@ func (p *placer) Place(h *pdu.Header) []byte {
 	}
 	if uint64(d.Offset)+uint64(d.DataLen) > uint64(k.out.limit) {
 		return nil
+	}
+	if c.level > 0 {
+		// Only what is expected: data that comes twice is not written over what
+		// is there.
+		b := k.out.burst(d.TTT)
+		if b == nil || d.Offset != b.next || d.DataSN != b.dataSN {
+			return nil
+		}
 	}
 	k.out.placing = true
 	return k.out.buf.b[d.Offset:][:d.DataLen]

@@ -182,8 +182,11 @@ func (c *Conn) joinSession(now time.Duration, key nexusKey) {
 func (c *Conn) enter(s *session) {
 	l := &c.login
 	c.params = l.stepper.Params()
-	if len(s.conns) == 0 {
-		s.params = c.params
+	if !s.begun {
+		s.begun, s.params = true, c.params
+		if c.params.ErrorRecoveryLevel > 0 && c.params.DataSequenceInOrder {
+			s.params.MaxOutstandingR2T = 1 // RFC 7143 section 13.19
+		}
 	} else {
 		c.params = c.params.WithSession(s.params)
 	}
@@ -192,6 +195,7 @@ func (c *Conn) enter(s *session) {
 	l.response.TSIH = s.tsih
 	c.sendLogin(l.response, l.text)
 	c.state = stateFull
+	c.level, c.acked = s.params.ErrorRecoveryLevel, c.statSN
 	c.recv.SetDigests(c.params.HeaderDigest, c.params.DataDigest)
 	c.recv.SetMaxData(c.params.MaxRecvDataSegmentLength)
 	c.send.SetDigests(c.params.HeaderDigest, c.params.DataDigest)

@@ -18,7 +18,8 @@
 // logins and commands refused, access states, and ghosts, writes of a lost nexus
 // that are executed later.
 //
-// Error recovery level 0 is what there is: a connection that dies takes its
-// session along. Commands are executed in the order of their delivery, and all
+// Error recovery: at level 1 what is sent is kept until it is acknowledged
+// (unacked.go, snack.go), and Data-Out that was lost is asked for again
+// (recoverout.go). A connection that dies takes its session along. Commands are executed in the order of their delivery, and all
 // task attributes are treated as SIMPLE.
 package target

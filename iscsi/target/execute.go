@@ -184,24 +184,44 @@ func (t *Target) respond(now time.Duration, k *task, status scsi.Status, sense *
 		t.free(k)
 		return
 	}
-	r := pdu.SCSIResponse{Status: uint8(status), ITT: k.itt, ExpDataSN: k.out.r2tSN + k.in.dataSN}
+	k.status = status
+	if sense != nil {
+		k.sense = *sense
+	}
+	k.discharge() // so that the window, which the response tells, is open again
+	k.statSN = c.statSN
+	c.statSN++
+	c.sendResponse(k)
+	if c.level == 0 {
+		t.free(k)
+		return
+	}
+	k.releaseOut()
+	c.keepTask(k)
+}
+
+// sendResponse sends the SCSI Response of a task whose status is numbered, for
+// the first time or again.
+func (c *Conn) sendResponse(k *task) {
+	r := pdu.SCSIResponse{
+		Status: uint8(k.status), ITT: k.itt, SNACKTag: k.tag, StatSN: k.statSN,
+		ExpCmdSN: c.session.expCmdSN, MaxCmdSN: c.session.maxCmdSN,
+		ExpDataSN: k.out.r2tSN + k.in.dataSN,
+	}
 	done := uint64(0)
-	if status == scsi.Good {
+	if k.status == scsi.Good {
 		done = k.in.avail + uint64(k.out.want)
 	}
 	r.Overflow, r.Underflow, r.Residual = residual(k.expected, done)
 	var b *buffer
 	var data []byte
-	if status == scsi.CheckCondition {
-		b = t.pool.must(1 << minBufferBits)
-		data = pdu.AppendSense(b.b[:0], sense.Append(t.sense[:0], false))
+	if k.status == scsi.CheckCondition {
+		b = c.t.pool.must(1 << minBufferBits)
+		data = pdu.AppendSense(b.b[:0], k.sense.Append(c.t.sense[:0], false))
 		r.DataLen = len(data)
 	}
-	k.discharge() // so that the window, which the response tells, is open again
-	r.StatSN, r.ExpCmdSN, r.MaxCmdSN = c.status()
 	r.Marshal(&c.header)
-	c.push(&c.header, data, nil, nil, b)
-	t.free(k)
+	k.in.ticket = c.push(&c.header, data, nil, nil, b)
 }
 
 // residual compares what the initiator expected to move with what the command

@@ -39,6 +39,9 @@ type faultState struct {
 	refuseWith       uint16
 	refusal          Refusal
 	restarted        bool
+	snacks           int // to be refused
+	reassigns        int // likewise
+	disturbances     []Disturbance
 }
 
 // Cut resets the connections of a portal and refuses new ones; or, with on

@@ -13,10 +13,17 @@ func (c *Conn) handleFull(now time.Duration, p *pdu.PDU) {
 	h := p.Header
 	op := h.Opcode()
 	if p.DataDigestError && op != pdu.OpDataOut {
-		// What was lost cannot be asked for again at error recovery level 0.
+		// The PDU counts as never received: a command is sent again by the
+		// initiator, with its immediate data (RFC 7143 section 7.8). At error
+		// recovery level 0 it does not do so.
 		c.reject(h, pdu.RejectDataDigest)
-		c.protocolError(now, "data digest error in "+op.String())
+		if c.level == 0 {
+			c.protocolError(now, "data digest error in "+op.String())
+		}
 		return
+	}
+	if c.level > 0 {
+		c.acknowledge(h.ExpStatSN())
 	}
 	if c.session.discovery && op != pdu.OpTextRequest && op != pdu.OpLogoutRequest &&
 		op != pdu.OpNopOut {
@@ -29,7 +36,7 @@ func (c *Conn) handleFull(now time.Duration, p *pdu.PDU) {
 	case pdu.OpDataOut:
 		c.handleDataOut(now, p)
 	case pdu.OpSNACK:
-		c.reject(h, pdu.RejectSNACK)
+		c.handleSNACK(now, h)
 	case pdu.OpNopOut, pdu.OpTaskRequest, pdu.OpTextRequest, pdu.OpLogoutRequest:
 		c.inOrder(now, h, p.Data)
 	case pdu.OpLoginRequest:
@@ -59,7 +66,6 @@ func (c *Conn) inOrder(now time.Duration, h *pdu.Header, data []byte) {
 		if len(data) > 0 {
 			if e.data = c.t.pool.get(len(data)); e.data == nil {
 				c.reject(h, pdu.RejectLongOperation)
-				s.useUp(now, cmdSN)
 				return
 			}
 			copy(e.data.b, data)
@@ -97,15 +103,22 @@ func (c *Conn) refuse(h *pdu.Header, err error) {
 	c.reject(h, reason)
 }
 
-// reject answers a PDU with Reject (RFC 7143 section 11.17).
+// reject answers a PDU with Reject (RFC 7143 section 11.17). A command that is
+// rejected leaves a gap in the order of CmdSN, for the initiator to fill (section
+// 7.3).
 func (c *Conn) reject(h *pdu.Header, reason pdu.RejectReason) {
+	c.rejectAt(h, reason, 0)
+}
+
+// rejectAt also tells the next DataSN or R2TSN of the command.
+func (c *Conn) rejectAt(h *pdu.Header, reason pdu.RejectReason, dataSN uint32) {
 	b := c.t.pool.must(pdu.HeaderLen)
 	n := copy(b.b, h[:])
-	r := pdu.Reject{Reason: reason, DataLen: n}
+	r := pdu.Reject{Reason: reason, DataSN: dataSN, DataLen: n}
 	r.StatSN, r.ExpCmdSN, r.MaxCmdSN = c.status()
 	var out pdu.Header
 	r.Marshal(&out)
-	c.push(&out, b.b[:n], nil, nil, b)
+	c.pushAnswer(&out, b.b[:n], b)
 }
 
 // protocolError ends the connection after what is queued has been sent, so that

@@ -59,6 +59,24 @@ func (b *bench) check() {
 				active++
 			}
 		}
+		for _, c := range s.conns {
+			held := 0
+			for i := range c.queue.n {
+				held += c.queue.ring[(c.queue.head+i)%len(c.queue.ring)].in.held
+			}
+			for i := range c.unacked.n {
+				a := c.unacked.at(i)
+				if a.k != nil {
+					held += a.k.in.held
+				}
+				if a.statSN != c.statSN-uint32(c.unacked.n-i) {
+					b.Fatal("a gap in what is kept")
+				}
+			}
+			if held != c.held {
+				b.Fatalf("%d bytes are kept, counted %d", held, c.held)
+			}
+		}
 		if active != s.active || s.active > b.t.cfg.QueueDepth {
 			b.Fatalf("%d tasks are active, counted %d", active, s.active)
 		}
@@ -90,6 +108,12 @@ func fuzzStep(p *peer, step []byte) []byte {
 			}
 		}
 	}
+	if p.c.level > 0 && how&32 != 0 {
+		binary.BigEndian.PutUint32(h[28:], p.c.statSN-uint32(how&3))
+		if h.Opcode() == pdu.OpSNACK && h[1]&15 == pdu.SNACKStatus {
+			binary.BigEndian.PutUint32(h[40:], p.c.acked+uint32(how&3))
+		}
+	}
 	data := append(h[:], make([]byte, n)...)
 	return append(data, make([]byte, pdu.PadLen(n))...)
 }
@@ -114,8 +138,13 @@ func FuzzConn(f *testing.F) {
 		pdu.SNACK{}, pdu.LogoutRequest{}))
 	f.Add(fuzzSeed(pdu.SCSICommand{Write: true, ExpectedLen: 512, CDB: same},
 		pdu.DataOut{Final: true, TTT: pdu.ReservedTag}, pdu.TaskRequest{Function: pdu.AbortTask}))
+	f.Add(append(fuzzSeed(pdu.SCSICommand{Final: true, Read: true, ExpectedLen: 4096, CDB: read},
+		pdu.SNACK{Type: pdu.SNACKData, BegRun: 3}, pdu.SNACK{Type: pdu.SNACKRData, TTT: 5},
+		pdu.SNACK{Type: pdu.SNACKStatus}, pdu.SCSICommand{Final: true, Write: true,
+			ExpectedLen: 4096, CDB: write}, pdu.SNACK{}, pdu.DataOut{Final: true}), 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		b := newBench(t, Config{QueueDepth: 8})
+		b := newBench(t, Config{QueueDepth: 8, ErrorRecoveryLevel: len(data) % 3,
+			MaxBurstLength: 1024, MaxRecvDataSegmentLength: 512})
 		p := b.session("a", 0, 1)
 		other := b.session("b", 1, 1)
 		b.t.Delay(0, 0, 3*time.Millisecond)

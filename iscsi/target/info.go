@@ -15,6 +15,10 @@ type SessionInfo struct {
 type Counters struct {
 	Reads, Writes, Syncs  uint64 // commands executed; Writes: UNMAP and WRITE SAME too
 	ReadBytes, WriteBytes uint64
+
+	// Error recovery: SNACKs that came; PDUs sent again, for those or unasked;
+	// R2Ts for data that was lost; tasks that went on over another connection.
+	SNACKs, Resent, RecoveryR2Ts, Reassigned uint64
 }
 
 // Sessions tells of all sessions, the oldest first.

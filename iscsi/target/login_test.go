@@ -172,7 +172,7 @@ func TestConfigIsChecked(t *testing.T) {
 		{"name", func(c *Config) { c.Name = "disk" }},
 		{"no portal", func(c *Config) { c.Portals = nil }},
 		{"portal group", func(c *Config) { c.Portals[0].Group = 65536 }},
-		{"level", func(c *Config) { c.ErrorRecoveryLevel = 1 }},
+		{"level", func(c *Config) { c.ErrorRecoveryLevel = 3 }},
 		{"first burst", func(c *Config) { c.MaxBurstLength, c.FirstBurstLength = 512, 1024 }},
 		{"LUN twice", func(c *Config) { c.LUNs = append(c.LUNs, c.LUNs[0]) }},
 		{"no store", func(c *Config) { c.LUNs[0].Store = nil }},

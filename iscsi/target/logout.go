@@ -51,5 +51,5 @@ func (c *Conn) sendLogout(r *pdu.LogoutRequest, response uint8) {
 	out.StatSN, out.ExpCmdSN, out.MaxCmdSN = c.status()
 	var h pdu.Header
 	out.Marshal(&h)
-	c.push(&h, nil, nil, nil, nil)
+	c.pushAnswer(&h, nil, nil)
 }

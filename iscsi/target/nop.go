@@ -25,7 +25,7 @@ func (c *Conn) handleNop(h *pdu.Header, data []byte) error {
 		data = b.b[:copy(b.b, data)]
 	}
 	in.Marshal(&c.header)
-	c.push(&c.header, data, nil, nil, b)
+	c.pushAnswer(&c.header, data, b)
 	return nil
 }
 
@@ -42,6 +42,12 @@ func (c *Conn) tickNop(now time.Duration) {
 		return
 	}
 	c.asked, c.pinged = true, now
+	c.ping()
+}
+
+// ping sends a NOP-In that wants an answer. It tells the next StatSN, without
+// using it.
+func (c *Conn) ping() {
 	in := pdu.NopIn{
 		ITT: pdu.ReservedTag, TTT: c.t.nextTTT(), StatSN: c.statSN,
 		ExpCmdSN: c.session.expCmdSN, MaxCmdSN: c.session.maxCmdSN,

@@ -68,8 +68,12 @@ type peer struct {
 	par   login.Params
 	cmdSN uint32
 	stat  uint32 // StatSN expected next
+	first uint32 // StatSN from which a test counts
 	itt   uint32
 	dead  bool
+
+	damaged bool // data digest errors are counted in damage, not fatal
+	damage  int
 }
 
 // A got is one PDU from the target.
@@ -143,8 +147,12 @@ func (p *peer) drain() []got {
 		if !ok {
 			return list
 		}
-		if u.DataDigestError {
+		switch {
+		case u.DataDigestError && !p.damaged:
 			p.b.Fatal("data digest error from the target")
+		case u.DataDigestError:
+			p.damage++
+			continue
 		}
 		list = append(list, got{*u.Header, append([]byte(nil), u.Data...)})
 	}

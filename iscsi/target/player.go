@@ -88,6 +88,16 @@ func (t *Target) apply(now time.Duration, f *fault) {
 		t.LoseCache(choose)
 	case "refuse":
 		t.Refuse(f.refusal)
+	case "lose", "damage":
+		if f.off {
+			t.undisturb(&f.disturb)
+		} else {
+			t.Disturb(f.disturb)
+		}
+	case "refuse-snacks":
+		t.RefuseSNACKs(f.count)
+	case "refuse-reassigns":
+		t.RefuseReassigns(f.count)
 	case "access":
 		if err := t.SetAccess(f.group, f.access); err != nil {
 			t.cfg.Log(slog.LevelWarn, "fault in vain", "error", err)

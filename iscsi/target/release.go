@@ -30,11 +30,14 @@ func (q *releaseQueue) push(r release) {
 
 // push queues a PDU. What it borrows, a page or a buffer, is given back when it
 // has left. All PDUs are of one class, so that StatSN stays in order.
-func (c *Conn) push(h *pdu.Header, data []byte, from lender, p *page, b *buffer) {
-	ticket := c.send.Push(h, data, pdu.Bulk)
+func (c *Conn) push(
+	h *pdu.Header, data []byte, from lender, p *page, b *buffer,
+) pdu.Ticket {
+	ticket := c.transmit(h, data)
 	if p != nil || b != nil {
 		c.releases.push(release{ticket, from, p, b})
 	}
+	return ticket
 }
 
 // releaseSent gives back what belongs to PDUs that have left.
@@ -86,6 +89,15 @@ func (q *taskQueue) pop() {
 	q.ring[q.head] = nil
 	q.head = (q.head + 1) % len(q.ring)
 	q.n--
+}
+
+func (q *taskQueue) find(match func(k *task) bool) *task {
+	for i := range q.n {
+		if k := q.ring[(q.head+i)%len(q.ring)]; match(k) {
+			return k
+		}
+	}
+	return nil
 }
 
 // remove takes k out wherever it is.

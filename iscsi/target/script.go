@@ -27,11 +27,21 @@ import (
 //	refuse COUNT all|reads|writes|flushes busy|task-set-full|reservation-conflict|
 //	       task-aborted|aborted-command|not-ready|medium-error|no-space
 //	                                that many commands are answered so, not executed
+//	lose N|N% PDUS [after N] [portal N]
+//	damage N|N% PDUS [header] [after N] [portal N]
+//	                                so many PDUs, or so many of a hundred, are lost, or
+//	                                damaged in what the data digest covers, or the
+//	                                header's; `off` ends it for all
+//	refuse-snacks COUNT, refuse-reassigns COUNT
+//	                                that many are answered "rejected"
 //	access GROUP optimized|nonoptimized|standby|unavailable|transitioning
 //	                                the access state of a portal group (ALUA)
 //	lose-cache [some]               all unstable writes are lost, or a random part
 //	restart keep-cache|lose-cache|lose-some [half-open] [down TIME]
 //
+// PDUS is one of data-in, status, r2t, nop-in, response, reject, async, which the
+// target sends, or command, data-out, nop-out, snack, request, which it receives;
+// see Disturbance.
 // WHERE is `portal N`, counted from 1, or `all`. Without `for`, what lasts stays
 // until a later line changes it: `off` in place of the fault's arguments ends it
 // (`at 9s blackhole all off`).
@@ -55,6 +65,7 @@ type fault struct {
 	count    int
 	restart  Restart
 	refusal  Refusal
+	disturb  Disturbance
 	group    int
 	access   scsi.AccessState
 	some     bool
@@ -198,7 +209,7 @@ func parseEvent(line []string) (e event, err error) {
 // lasts reports whether the fault is a state that can end.
 func (f *fault) lasts() bool {
 	switch f.name {
-	case "cut", "blackhole", "stall", "delay", "execute-late", "no-abort":
+	case "cut", "blackhole", "stall", "delay", "execute-late", "no-abort", "lose", "damage":
 		return true
 	}
 	return false
@@ -228,6 +239,12 @@ func parseFault(w *words) (f fault, err error) {
 		err = f.parseRestart(w)
 	case "refuse":
 		err = f.parseRefuse(w)
+	case "lose", "damage":
+		if f.off = w.take("off"); !f.off {
+			err = f.parseDisturb(w)
+		}
+	case "refuse-snacks", "refuse-reassigns":
+		f.count, err = w.count("refusals")
 	case "access":
 		err = f.parseAccess(w)
 	default:

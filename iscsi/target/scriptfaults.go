@@ -2,7 +2,9 @@ package target
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"braid/iscsi/scsi"
 )
@@ -85,6 +87,42 @@ func (f *fault) parseRefuse(w *words) (err error) {
 		}
 	}
 	return fmt.Errorf("%q is no answer to a command", word)
+}
+
+func (f *fault) parseDisturb(w *words) (err error) {
+	d := &f.disturb
+	d.Portal = -1
+	word := w.next()
+	number, percent := strings.CutSuffix(word, "%")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || percent && n > 100 {
+		return fmt.Errorf("%q is no count of PDUs, nor so many %% of them", word)
+	}
+	d.Count = n
+	if percent {
+		d.Count, d.Percent = 0, n
+	}
+	word = w.next()
+	i := slices.Index(pduNames[:], word)
+	if i < 0 {
+		return fmt.Errorf("%q is none of %s", word, strings.Join(pduNames[:], ", "))
+	}
+	d.What = PDUs(i)
+	if f.name == "damage" {
+		d.Digest = DataDamage
+		if w.take("header") {
+			d.Digest = HeaderDamage
+		}
+	}
+	if w.take("after") {
+		if d.After, err = w.count("PDUs"); err != nil {
+			return err
+		}
+	}
+	if len(*w) > 0 && (*w)[0] == "portal" {
+		d.Portal, err = w.where()
+	}
+	return err
 }
 
 func (f *fault) parseAccess(w *words) error {

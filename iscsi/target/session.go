@@ -16,6 +16,7 @@ type session struct {
 	tsih      uint16
 	params    login.Params // of the leading connection
 	conns     []*Conn
+	begun     bool // params is settled
 	over      bool
 	discovery bool
 

@@ -57,9 +57,9 @@ func wire(p *peer, cdb func(i int) [16]byte, write []byte, read int) (b []byte, 
 }
 
 func speed(
-	b *testing.B, store Store, cdb func(i int) [16]byte, write []byte, read int,
+	b *testing.B, level int, store Store, cdb func(i int) [16]byte, write []byte, read int,
 ) {
-	x := newBench(b, Config{LUNs: []LUNConfig{{Store: store, WriteCache: true}}})
+	x := newBench(b, Config{ErrorRecoveryLevel: level, LUNs: []LUNConfig{{Store: store, WriteCache: true}}})
 	p := x.session("speed", 0, 1)
 	bufs := make([][]byte, 0, 256)
 	full := pattern(1, 64<<10)
@@ -81,18 +81,25 @@ func speed(
 
 func BenchmarkRead4K(b *testing.B) {
 	store := newRAM(b, 64<<20)
-	speed(b, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
+	speed(b, 0, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
+}
+
+// BenchmarkRead4KKept keeps what error recovery may ask for.
+func BenchmarkRead4KKept(b *testing.B) {
+	store := newRAM(b, 64<<20)
+	speed(b, 2, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) },
+		nil, 4096)
 }
 
 func BenchmarkWrite4K(b *testing.B) {
 	store := newRAM(b, 64<<20)
-	speed(b, store, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+	speed(b, 0, store, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
 		pattern(7, 4096), 0)
 }
 
 func BenchmarkRead64K(b *testing.B) {
 	store := newRAM(b, 64<<20)
-	speed(b, store, func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
+	speed(b, 0, store, func(i int) [16]byte { return scsi.Read16(uint64(i*37&127)*128, 128, false) }, nil,
 		64<<10)
 }
 
@@ -101,7 +108,7 @@ func BenchmarkVolatileWrite4K(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	speed(b, v, func(i int) [16]byte {
+	speed(b, 0, v, func(i int) [16]byte {
 		return scsi.Write16(uint64(i*409&2047)*8, 8, false)
 	}, pattern(7, 4096), 0)
 }

@@ -29,8 +29,9 @@ type Target struct {
 
 	spare   []*task // free list
 	delayed delayQueue
-	serial  uint64  // orders what is due at the same time
-	waiting []*task // for a buffer, first come first served
+	serial  uint64        // orders what is due at the same time
+	waiting []*task       // for a buffer, first come first served
+	now     time.Duration // of the latest Tick
 
 	faults faultState
 	script player
@@ -87,6 +88,7 @@ func (t *Target) Conns() []*Conn { return t.conns }
 
 // Tick does what is due at now.
 func (t *Target) Tick(now time.Duration) {
+	t.now = now
 	t.script.run(t, now)
 	t.runDelayed(now)
 	for i := 0; i < len(t.conns); i++ {

@@ -3,6 +3,7 @@ package target
 import (
 	"time"
 
+	"braid/iscsi/pdu"
 	"braid/iscsi/scsi"
 )
 
@@ -14,6 +15,7 @@ const (
 	taskDelayed              // waits for its time
 	taskStored               // the store has it
 	taskSending              // has Data-In to send
+	taskAnswered             // its status is not acknowledged
 )
 
 // A task is one SCSI command.
@@ -46,6 +48,8 @@ type task struct {
 	refused bool
 	status  scsi.Status
 	sense   scsi.Sense
+	statSN  uint32 // taskAnswered
+	tag     uint32 // SNACK tag
 
 	out dataOut
 	in  dataIn
@@ -61,36 +65,6 @@ type task struct {
 	ranges []scsi.Range
 }
 
-// dataOut is the state of a command's data from the initiator.
-type dataOut struct {
-	want     uint32 // bytes that the CDB speaks of
-	limit    int    // bytes that are taken: no more than expected
-	got      int    // how many of those are there
-	data     []byte // where they are: in buf, or lent by the receiver
-	buf      *buffer
-	lent     bool
-	placing  bool // the receiver may be writing to buf
-	starving bool // waits for a buffer
-
-	unsolicited bool   // unsolicited Data-Out is still to come
-	next        uint32 // its next offset
-	end         uint32 // where it must end at the latest
-	dataSN      uint32 // its next one
-
-	asked       int // how far R2Ts have asked
-	r2tSN       uint32
-	outstanding int
-	bursts      [maxR2T]burst
-}
-
-// burst is what one R2T asked for.
-type burst struct {
-	active    bool
-	ttt       uint32
-	next, end uint32
-	dataSN    uint32
-}
-
 // dataIn is the state of a command's data to the initiator.
 type dataIn struct {
 	avail  uint64 // bytes that the command has to give
@@ -101,6 +75,13 @@ type dataIn struct {
 	from   lender // pages to send from; nil: data is in buf
 	offset uint64
 	buf    *buffer
+
+	// Error recovery level 1 and above.
+	runs   []dataRun  // what was sent, the last of them dataSN-1
+	acked  uint32     // DataSN before which DataACK has acknowledged all
+	held   int        // bytes in runs
+	ttt    uint32     // for DataACK; 0: none yet
+	ticket pdu.Ticket // of what was sent last
 }
 
 func (t *Target) newTask() *task {
@@ -191,26 +172,38 @@ func (t *Target) free(k *task) {
 	if k.index >= 0 {
 		t.delayed.remove(k)
 	}
-	freed := k.out.buf != nil
-	if k.out.placing {
-		k.conn.recv.Unplace()
+	runs := k.in.runs
+	k.dropRuns(len(k.in.runs))
+	switch b := k.in.buf; {
+	case b == nil:
+	case k.conn == nil || k.conn.send.Gone(k.in.ticket):
+		t.pool.put(b)
+	default:
+		k.conn.releases.push(release{ticket: k.in.ticket, buf: b})
 	}
-	if k.out.buf != nil {
-		t.pool.put(k.out.buf)
-	}
-	if k.in.buf != nil {
-		t.pool.put(k.in.buf)
-	}
-	if k.out.starving {
-		t.stopWaiting(k)
-	}
+	k.releaseOut()
 	if k.preempting != nil {
 		k.preempting.task = nil
 	}
 	*k = task{t: t, done: k.done, index: -1, ranges: k.ranges[:0]}
+	k.in.runs = runs[:0]
 	t.spare = append(t.spare, k)
-	if freed {
-		t.serveWaiting()
+}
+
+// releaseOut gives the memory for data from the initiator to others.
+func (k *task) releaseOut() {
+	o := &k.out
+	if o.starving {
+		k.t.stopWaiting(k)
+	}
+	if o.placing {
+		k.conn.recv.Unplace()
+	}
+	o.placing, o.data, o.lent = false, nil, false
+	if o.buf != nil {
+		k.t.pool.put(o.buf)
+		o.buf = nil
+		k.t.serveWaiting()
 	}
 }
 
@@ -301,7 +294,11 @@ func (t *Target) runDelayed(now time.Duration) {
 	for t.delayed.deadline() <= now {
 		k := t.delayed.heap[0]
 		t.delayed.remove(k)
-		t.execute(now, k)
+		if k.state == taskCollecting {
+			t.dataLate(now, k)
+		} else {
+			t.execute(now, k)
+		}
 	}
 }
 

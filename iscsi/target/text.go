@@ -113,7 +113,7 @@ func (c *Conn) sendText(r *pdu.TextRequest) {
 	resp.StatSN, resp.ExpCmdSN, resp.MaxCmdSN = c.status()
 	var out pdu.Header
 	resp.Marshal(&out)
-	c.push(&out, data, nil, nil, nil)
+	c.pushAnswer(&out, data, nil)
 	if len(x.answer) == 0 {
 		x.answer = nil // the bytes sent are still referred to
 	}

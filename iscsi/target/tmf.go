@@ -198,5 +198,5 @@ func (m *management) respond(response uint8) {
 	r.StatSN, r.ExpCmdSN, r.MaxCmdSN = c.status()
 	var h pdu.Header
 	r.Marshal(&h)
-	c.push(&h, nil, nil, nil, nil)
+	c.pushAnswer(&h, nil, nil)
 }

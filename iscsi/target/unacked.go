@@ -1,0 +1,165 @@
+package target
+
+import (
+	"time"
+
+	"braid/iscsi/pdu"
+)
+
+// From error recovery level 1 on, what the initiator may ask for again is kept
+// until it acknowledges it (RFC 7143 sections 4.2.2.2 and 11.16): a response
+// until an ExpStatSN has passed its StatSN, with it the Data-In of its command,
+// of which a DataACK frees a part before. What is kept is bounded; what had to
+// go is answered with a Reject, "SNACK reject" (section 7.8).
+
+const (
+	maxHeldBytes   = 8 << 20 // of Data-In that one connection keeps
+	spareAnswers   = 64      // answers kept beyond two queue depths
+	maxAckRequests = 3       // NOP-Ins to an initiator that is silent
+)
+
+// An answer is a response with a StatSN of its own.
+type answer struct {
+	statSN uint32
+	ticket pdu.Ticket
+	k      *task // of a SCSI command; nil: the rest counts
+	header pdu.Header
+	data   []byte
+	buf    *buffer // where data is, nil: in memory of its own
+}
+
+// answerQueue is a ring of answers in the order of StatSN, without gaps.
+type answerQueue struct {
+	ring    []answer
+	head, n int
+}
+
+func (q *answerQueue) at(i int) *answer { return &q.ring[(q.head+i)%len(q.ring)] }
+
+func (q *answerQueue) push() *answer {
+	if q.n == len(q.ring) {
+		ring := make([]answer, max(32, 2*q.n))
+		for i := range q.n {
+			ring[i] = *q.at(i)
+		}
+		q.ring, q.head = ring, 0
+	}
+	q.n++
+	return q.at(q.n - 1)
+}
+
+// keepTask keeps a command whose status has just been numbered.
+func (c *Conn) keepTask(k *task) {
+	k.state = taskAnswered
+	*c.unacked.push() = answer{statSN: k.statSN, k: k}
+	c.evict()
+}
+
+// pushAnswer queues a response other than to a SCSI command. Its data is in b,
+// or in memory that nobody writes to any more.
+func (c *Conn) pushAnswer(h *pdu.Header, data []byte, b *buffer) {
+	if c.level == 0 {
+		c.push(h, data, nil, nil, b)
+		return
+	}
+	ticket := c.transmit(h, data)
+	*c.unacked.push() = answer{
+		statSN: h.StatSN(), ticket: ticket, header: *h, data: data, buf: b,
+	}
+	c.evict()
+}
+
+// acknowledge takes an ExpStatSN. One that goes back, or beyond what was sent,
+// says nothing.
+func (c *Conn) acknowledge(expStatSN uint32) {
+	if pdu.Less(c.acked, expStatSN) && pdu.LessEq(expStatSN, c.statSN) {
+		c.acked = expStatSN
+		c.reap()
+	}
+}
+
+// reap forgets what is acknowledged. What has not left yet, though the initiator
+// says that it is there, stays until it has.
+func (c *Conn) reap() {
+	for q := &c.unacked; q.n > 0; {
+		a := q.at(0)
+		if !pdu.Less(a.statSN, c.acked) || !c.left(a) {
+			return
+		}
+		c.dropAnswer()
+	}
+}
+
+// left reports whether nothing of an answer is queued.
+func (c *Conn) left(a *answer) bool {
+	if a.k != nil {
+		return c.send.Gone(a.k.in.ticket)
+	}
+	return c.send.Gone(a.ticket)
+}
+
+// dropAnswer forgets the oldest answer.
+func (c *Conn) dropAnswer() {
+	q := &c.unacked
+	a := *q.at(0)
+	*q.at(0) = answer{}
+	q.head = (q.head + 1) % len(q.ring)
+	q.n--
+	if a.k != nil {
+		c.t.free(a.k)
+	}
+	if a.buf != nil {
+		c.t.pool.put(a.buf)
+	}
+}
+
+// evict makes room in the order of age.
+func (c *Conn) evict() {
+	q := &c.unacked
+	most := 2*c.t.cfg.QueueDepth + spareAnswers
+	for q.n > 0 && (q.n > most || c.held > c.holdLimit()) && c.left(q.at(0)) {
+		c.dropAnswer()
+	}
+}
+
+// holdLimit is how many bytes of Data-In the connection may keep: all of them
+// together no more than a quarter of the buffers.
+func (c *Conn) holdLimit() int {
+	return min(maxHeldBytes, c.t.cfg.BufferBytes/4/max(1, len(c.t.conns)))
+}
+
+// forgetAnswers forgets all that is kept. Nothing of it is queued any more.
+func (c *Conn) forgetAnswers() {
+	for c.unacked.n > 0 {
+		c.dropAnswer()
+	}
+}
+
+// answered finds a command whose status was sent and not acknowledged.
+func (c *Conn) answered(match func(k *task) bool) *task {
+	for i := c.unacked.n - 1; i >= 0; i-- {
+		if k := c.unacked.at(i).k; k != nil && match(k) {
+			return k
+		}
+	}
+	return nil
+}
+
+// askForAck sends a NOP-In when the initiator is silent and owes an
+// acknowledgement, so that it finds out about status that was lost (RFC 7143
+// section 7.1.4.2).
+func (c *Conn) askForAck(now time.Duration) {
+	if now < c.ackDeadline() {
+		return
+	}
+	c.ackRequests++
+	c.ackAsked = now
+	c.ping()
+}
+
+func (c *Conn) ackDeadline() time.Duration {
+	if c.unacked.n == 0 || c.ackRequests >= maxAckRequests || c.send.Len() > 0 {
+		return Never
+	}
+	return max(c.lastRecv, c.ackAsked) + c.t.cfg.AckInterval
+}
