@@ -13,6 +13,7 @@ type slot struct {
 	orphaned    bool   // writes without a copy were unstable when it was lost
 	bequest     bool   // orphaned, and the next living session's SYNC ends that
 	orphan      uint64 // orphaned and alive: the number whose SYNC ends that
+	left        bool   // orphaned by a former process: nothing but a SYNC ends that
 
 	kept list // by number
 	out  int  // writes out on it
@@ -50,7 +51,7 @@ func (l *Ledger) Up(slot int) {
 // synced, no flush is complete.
 func (l *Ledger) MarkDirty(slot int) {
 	if s := &l.slots[slot]; !s.seen {
-		s.orphaned = true
+		s.orphaned, s.left = true, true
 	}
 }
 
@@ -72,7 +73,7 @@ func (l *Ledger) Lost(slot int) {
 	l.moves++
 	l.distrust(func(w *Write) bool { return w.at == slot && w.number > s.synced })
 	l.replayAll(s)
-	if s.bare > s.synced {
+	if s.bare > s.synced || s.left {
 		s.orphaned = true
 	}
 	s.synced = s.acked
@@ -114,7 +115,7 @@ func (l *Ledger) CacheLost() {
 		l.replayAll(s)
 		if s.orphaned || s.bare > s.synced {
 			l.losses++
-			s.orphaned, s.bare = false, 0
+			s.orphaned, s.bare = s.left, 0
 		}
 		s.synced = s.acked
 		if s.alive {
@@ -136,7 +137,10 @@ func (l *Ledger) Orphaned(slot int) bool { return l.slots[slot].orphaned && !l.s
 
 // Settled says that a successor of slot's session, which carries no I/O, has answered a
 // SYNC.
-func (l *Ledger) Settled(slot int) { l.slots[slot].orphaned = false }
+func (l *Ledger) Settled(slot int) {
+	s := &l.slots[slot]
+	s.orphaned, s.left = false, false
+}
 
 // Losses counts the events in which acknowledged data of which there was no copy
 // was, or may have been, lost.
@@ -144,11 +148,18 @@ func (l *Ledger) Losses() uint64 { return l.losses }
 
 // Lose counts the unstable writes without copies of a session that died together
 // with all others as lost. What the target's cache still has of them is synced when the
-// slot is up again, but no flush waits for that.
+// slot is up again, but no flush waits for that. It does wait for what a former process
+// left, because who wrote that may not be there yet to be told.
 func (l *Ledger) Lose(slot int) {
-	if s := &l.slots[slot]; s.orphaned {
-		s.orphaned, s.seen = false, false
+	s := &l.slots[slot]
+	if !s.orphaned {
+		return
+	}
+	if !s.left || s.bare > s.orphan {
 		l.losses++
+	}
+	if !s.left {
+		s.orphaned, s.seen = false, false
 	}
 }
 
@@ -188,7 +199,7 @@ func (l *Ledger) inherit() {
 		if !heirs || !s.bequest {
 			continue
 		}
-		s.bequest, s.orphaned = false, false
+		s.bequest, s.orphaned, s.left = false, false, false
 		for j := range l.slots {
 			if l.slots[j].alive && !l.slots[j].resting {
 				l.Changed(j)
@@ -231,6 +242,7 @@ func (l *Ledger) endSync(t Token) {
 	}
 	s.synced = max(s.synced, t.upTo)
 	s.orphaned = s.orphaned && s.orphan > s.synced
+	s.left = s.left && s.orphaned
 	l.release(s, t.upTo)
 }
 

@@ -61,7 +61,7 @@ func (d *Device) room(r *Request) uint64 {
 func (d *Device) writeThrough() bool { return d.cfg.TrustWCE && !d.lun.WriteCache }
 
 func (d *Device) begin(r *Request) {
-	r.moves = d.ledger.Moves()
+	r.moves, r.losses = d.ledger.Moves(), d.ledger.Losses()
 	if r.Op == Write {
 		d.write(r)
 	} else {

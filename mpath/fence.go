@@ -150,10 +150,17 @@ func (d *Device) stepFence(s *slot) {
 	f.waitBy, f.settleBy = never, never
 	d.ledger.Fenced(s.index)
 	d.log(slog.LevelInfo, "lost session fenced", "path", s.name, "by", fenceNames[by])
-	if s.rec.fenceOnly && s.path == nil {
+	if s.path == nil && d.buried(s) {
 		d.enter(s, closed)
 		d.erase(s)
 	}
+}
+
+// buried reports whether nothing is left to be done in a slot that a former process used and
+// that is no path of this one: its session is fenced, and a SYNC has made stable what it
+// wrote. Waiting alone fences, but flushes nothing.
+func (d *Device) buried(s *slot) bool {
+	return s.rec.fenceOnly && !s.fence.needed && !d.ledger.Orphaned(s.index)
 }
 
 // unfenced reports whether a nexus of a former process may still write: which blocks is
@@ -185,13 +192,13 @@ func (d *Device) check(s *slot) {
 }
 
 // siblingsProven reports whether every other living session has answered something that
-// was sent after s was verified. Until then one of them may have died with its target, or
-// may have to tell of a loss of the cache, without being noticed, and data that only it
-// acknowledged would read as old data. The unit attentions that s itself met say nothing:
-// they are what every new nexus finds.
-func (d *Device) siblingsProven(s *slot) bool {
+// was sent since then: since s was verified, for one. Until then one of them may have died
+// with its target, or may have to tell of a loss of the cache, without being noticed, and
+// data that only it acknowledged would read as old data. The unit attentions that s itself
+// met say nothing: they are what every new nexus finds.
+func (d *Device) siblingsProven(s *slot, since time.Duration) bool {
 	for _, o := range d.slots {
-		if o != s && o.inLedger && o.proven < s.verifiedAt {
+		if o != s && o.inLedger && o.proven < since {
 			return false
 		}
 	}

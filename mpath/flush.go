@@ -12,9 +12,10 @@ import (
 // coordinator's hands.
 type flush struct {
 	barrier.Flush
-	req  *Request
-	from time.Duration
-	next *flush
+	req    *Request
+	from   time.Duration
+	losses uint64 // that were known when what it covers was begun
+	next   *flush
 }
 
 func (d *Device) newFlush(r *Request, scope uint64) *flush {
@@ -24,7 +25,7 @@ func (d *Device) newFlush(r *Request, scope uint64) *flush {
 	} else {
 		d.freeFlushes = f.next
 	}
-	*f = flush{req: r, from: d.now}
+	*f = flush{req: r, from: d.now, losses: d.ledger.Losses()}
 	f.Owner, f.Scope = f, scope
 	return f
 }
@@ -41,7 +42,7 @@ func (d *Device) flush(r *Request) {
 func (d *Device) makeStable(r *Request) {
 	r.stable = true
 	f := d.newFlush(r, r.scope)
-	f.Moves = r.moves
+	f.Moves, f.losses = r.moves, r.losses
 	d.rounds.Flush(&f.Flush)
 }
 
@@ -158,7 +159,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 		r.fail(EIO, b.Err)
 		d.owes(r.Client) // it is told of a loss by this
 		d.stats.Flushes.Failed++
-	case d.owes(r.Client):
+	case d.owes(r.Client), f.losses != d.ledger.Losses(): // what it covers may be lost
 		r.fail(EIO, barrier.ErrNotStable)
 		d.stats.Flushes.Failed++
 	}

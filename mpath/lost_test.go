@@ -293,12 +293,21 @@ func TestStartupFenceByWaiting(t *testing.T) {
 	r.wantHeld(w)
 	r.after(2 * ms)
 	r.want(w, OK)
+	f := r.flush()
+	r.after(time.Minute)
+	r.wantHeld(f) // waiting has fenced the nexus, but nobody has flushed what it wrote
+	if _, slots := r.d.State(); !slots[1].InUse {
+		t.Error("the slot does not stand in the state any more")
+	}
+	delete(r.refuse, 1)
+	r.tpgt[1] = 8
+	r.after(time.Minute)
+	r.want(f, OK)
+	if r.path(0).count(scsi.OpSynchronizeCache16) == 0 || r.d.slots[1].state != closed {
+		t.Errorf("the slot is in state %d", r.d.slots[1].state)
+	}
 	if _, slots := r.d.State(); slots[1].InUse {
 		t.Error("the slot stands in the state still")
-	}
-	r.after(time.Minute)
-	if r.d.slots[1].state != closed {
-		t.Error("the slot is not closed")
 	}
 }
 

@@ -2,6 +2,7 @@ package mpath
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -294,4 +295,45 @@ func TestBarrierModes(t *testing.T) {
 			t.Errorf("mode %d: a write that was sent before the flush is not covered", mode)
 		}
 	}
+}
+
+// TestLossIsToldToAllThatWait: every flush that waited when data was lost fails, and so does
+// a write that was to be stable, not only the client's first.
+func TestLossIsToldToAllThatWait(t *testing.T) {
+	r := ready(t, 1, func(c *Config, l *fakeLUN) { c.Retain, l.mode.DPOFUA = 0, false })
+	r.want(r.flush(), OK)
+	r.want(r.write(0, 512, 1), OK)
+	r.path(0).hold = holding(scsi.OpSynchronizeCache16)
+	fua := r.submit(&Request{Op: Write, FUA: true, Offset: 512, Length: 512, Data: chunks(512, 2)})
+	f := r.flush()
+	r.wantHeld(f)
+	r.noPath()
+	r.want(f, EIO)
+	r.want(fua, EIO)
+	r.comeBack()
+	r.after(time.Minute)
+	r.want(r.flush(), OK)
+}
+
+// TestFenceIsNoSync: a session made only to fence may have synced a target that restarted,
+// as long as the sibling whose portal it used has not shown that it lives.
+func TestFenceIsNoSync(t *testing.T) {
+	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
+	r.want(r.flush(), OK)
+	q := r.write(0, 512, 1)
+	on, other := r.outOn(q)
+	r.want(q, OK)
+	other.hold = func(*scsi.Command, scsi.CDB) bool { return true } // dead, and nobody knows
+	r.lun.loseCache()
+	r.after(ms)
+	on.kill(errCut)
+	f := r.flush()
+	r.refuse[on.slot] = errors.New("no route to host")
+	r.after(5 * time.Second)
+	r.wantHeld(f)
+	if !slices.ContainsFunc(r.opened, func(o dialled) bool { return o.via != o.slot }) {
+		t.Fatalf("no session was made only to fence: %v", r.opened)
+	}
+	other.kill(errCut)
+	r.want(f, EIO)
 }

@@ -55,6 +55,7 @@ type Request struct {
 	tag    uint64 // of the flush round during which it was admitted
 	scope  uint64 // slots that took a part, as bits
 	moves  uint64 // of the ledger, before the first part was sent
+	losses uint64 // likewise
 	bare   bool   // no copies are kept of it
 	stable bool   // every part goes with FUA
 	next   *Request

@@ -53,6 +53,7 @@ type slot struct {
 	several    bool            // connections of the session that was lost
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
+	diedAt     time.Duration   // when the last one that carried I/O was lost
 	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
 	retryAt    time.Duration
 	failures   int    // sessions in a row that did not become active
@@ -129,7 +130,7 @@ func (d *Device) stepSlot(s *slot) {
 	case probing, fencing:
 		d.stepProbe(s)
 	case proving:
-		if d.siblingsProven(s) {
+		if d.siblingsProven(s, s.verifiedAt) {
 			d.activate(s)
 		}
 	}
@@ -156,7 +157,7 @@ func (d *Device) openSession(s *slot) {
 		d.retired(s)
 		return
 	}
-	if !s.fence.needed && s.rec.fenceOnly {
+	if d.buried(s) {
 		d.enter(s, closed)
 		return
 	}
@@ -245,6 +246,7 @@ func (d *Device) lose(s *slot) {
 	}
 	if alive { // what carried nothing has nothing to do with the fence
 		s.fence.lastSent = s.path.LastSent()
+		s.diedAt = d.now
 	}
 	s.notBefore = max(s.notBefore, d.waitsUntil(s))
 	s.path, s.probe, s.keyed = nil, nil, false
@@ -283,7 +285,7 @@ func (d *Device) left(s *slot, clean bool) {
 		d.retired(s)
 		return
 	}
-	if s.rec.fenceOnly && !s.fence.needed {
+	if d.buried(s) {
 		d.enter(s, closed)
 		d.erase(s)
 		return

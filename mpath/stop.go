@@ -95,6 +95,7 @@ func (d *Device) leave(s *slot) {
 		d.enter(s, closed)
 	case s.path.Up():
 		d.enter(s, leaving)
+		s.probe = nil // an answer to it makes no path of what leaves
 		d.logout(s)
 	default:
 		s.path.Kill(d.now, errStopping)

@@ -46,6 +46,29 @@ func TestStopFlushesAndLogsOut(t *testing.T) {
 	}
 }
 
+// TestStopWhileVerifying: what a path answers that leaves does not make it active.
+func TestStopWhileVerifying(t *testing.T) {
+	cfg := config(2)
+	cfg.Slots[1].Lost = &LostNexus{TPGT: 1}
+	cfg.Slots[1].FenceOnly = true
+	r := newRig(t, cfg)
+	r.slow[1] = true
+	r.run()
+	p := r.path(1)
+	p.up, p.hold = true, holding(scsi.OpSynchronizeCache16)
+	r.run()
+	r.d.Stop(r.now, time.Second)
+	r.after(700 * ms)
+	if r.d.slots[1].state != leaving {
+		t.Fatalf("the slot is in state %d", r.d.slots[1].state)
+	}
+	p.hold = nil
+	r.wantStopped(time.Second)
+	if r.d.Fatal() != nil || r.d.slots[1].inLedger {
+		t.Errorf("fatal: %v; in the ledger: %v", r.d.Fatal(), r.d.slots[1].inLedger)
+	}
+}
+
 // TestStopWithRequestsNotTaken: the last flush is not a client's, also when clients' requests
 // wait to be taken.
 func TestStopWithRequestsNotTaken(t *testing.T) {

@@ -65,12 +65,13 @@ func (d *Device) probed(s *slot, o *op) {
 }
 
 // fenced ends a session that was made only to fence. If it synced, what its predecessor
-// wrote is stable.
+// wrote is stable, unless the target has restarted and no sibling has noticed yet.
 func (d *Device) fenced(s *slot) {
+	same := int(s.path.Nexus().TPGT) == s.fence.tpgt
 	switch {
 	case s.probe.denied:
 		d.ledger.Bequeath(s.index)
-	case s.probe.left == 0 && s.fence.settleBy != never:
+	case s.probe.left == 0 && same && d.siblingsProven(s, s.diedAt):
 		d.ledger.Settled(s.index)
 	}
 	d.rounds.Step()
@@ -113,7 +114,7 @@ func (d *Device) verified(s *slot) {
 		s.verifiedAt = d.now
 		d.checkSiblings()
 	}
-	if !d.siblingsProven(s) {
+	if !d.siblingsProven(s, s.verifiedAt) {
 		d.enter(s, proving)
 		return
 	}
