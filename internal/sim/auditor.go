@@ -30,6 +30,8 @@ type request struct {
 	ended    uint64 // 0: not yet, or nobody knows
 	started  time.Duration
 	finished bool
+	client   int
+	daemon   int // which one it was last sent to
 }
 
 func (r *request) String() string {
@@ -42,6 +44,9 @@ func (r *request) String() string {
 	}
 	return s
 }
+
+// syncs reports whether the answer means that something is stable.
+func (r *request) syncs() bool { return r.kind == opFlush || r.fua }
 
 // A disk tells what a block would hold after a loss of the cache.
 type disk interface {
@@ -56,17 +61,19 @@ type disk interface {
 // was over before a later one that was acknowledged before the read began. "Later" is
 // known in two ways: it began after the other was acknowledged, or a read that began after
 // the other was acknowledged returned it. A write that was never acknowledged may come at
-// any time, and may be taken back by a loss of the cache.
+// any time, and may be taken back by a loss of the cache. What a loss of the cache may do to
+// those that were acknowledged stands in crash.go.
 type auditor struct {
 	blockSize int
 	blocks    []register
-	touched   []uint64 // blocks that were ever written
 	disk      disk
 	ops       []*request // by id
 	moment    uint64
 	open      map[*request]bool
 	scratch   []byte
 	lastWhole uint64
+	crash     crash
+	lin       *linear
 
 	excused func(r *request, errno uint32) bool // may it end with an error?
 
@@ -78,6 +85,7 @@ type auditor struct {
 // register is a block's history.
 type register struct {
 	touched bool
+	checked uint32 // the last flush that was held against its stable content
 	writes  []access
 }
 
@@ -88,12 +96,16 @@ type access struct {
 	begun uint64
 	acked uint64 // 0: not acknowledged
 	seen  uint64 // when the last read began that returned it
+
+	promised uint64 // acknowledged once, and a crash may have taken it back since
+	firm     bool   // a flush, or FUA, made it stable: no crash takes it back
 }
 
 func newAuditor(blockSize int, blocks uint64, d disk) *auditor {
 	return &auditor{
 		blockSize: blockSize, blocks: make([]register, blocks), disk: d,
 		ops: make([]*request, 1), moment: 1, open: map[*request]bool{}, scratch: make([]byte, blockSize),
+		crash: newCrash(),
 	}
 }
 
@@ -116,11 +128,19 @@ func (a *auditor) begin(r *request) {
 			b := &a.blocks[lba]
 			if !b.touched {
 				b.touched = true
-				a.touched = append(a.touched, lba)
-				b.writes = append(b.writes, access{op: zeroOp, zero: true, acked: 1, begun: 1})
+				b.writes = append(b.writes,
+					access{op: zeroOp, zero: true, acked: 1, begun: 1, firm: true})
 			}
 			b.writes = append(b.writes, access{op: r.id, zero: r.kind != opWrite, begun: r.begun})
 		}
+	}
+}
+
+// again takes note that a request whose answer was never seen is sent once more.
+func (a *auditor) again(r *request) {
+	if r.kind == opRead || r.kind == opFlush {
+		a.moment++
+		r.begun = a.moment
 	}
 }
 
@@ -141,6 +161,9 @@ func (a *auditor) end(r *request, errno uint32, data []byte) {
 	if errno != 0 { // what it did is not known, now or ever
 		delete(a.open, r)
 		a.errors++
+		if r.syncs() {
+			a.told(r.client)
+		}
 		if !a.excused(r, errno) {
 			a.find("%v ends with error %d", r, errno)
 		}
@@ -159,9 +182,7 @@ func (a *auditor) end(r *request, errno uint32, data []byte) {
 		}
 	case opFlush:
 		a.flushes++
-		for _, lba := range a.touched {
-			a.judgeStable(r, lba, lba+1, r.begun, 0)
-		}
+		a.flushed(r)
 	}
 	delete(a.open, r)
 }
@@ -169,15 +190,28 @@ func (a *auditor) end(r *request, errno uint32, data []byte) {
 func (a *auditor) acknowledge(r *request) {
 	for lba := r.lba; lba < r.lba+r.n; lba++ {
 		b := &a.blocks[lba]
-		for i := range b.writes {
-			if b.writes[i].op == r.id {
-				b.writes[i].acked = a.moment
-			}
+		if w := b.find(r.id); w != nil {
+			w.acked, w.firm = a.moment, r.fua
+		}
+		if !r.fua {
+			a.crash.unflushed = append(a.crash.unflushed,
+				promise{op: r.id, lba: lba, acked: a.moment, daemon: r.daemon})
 		}
 		if len(b.writes) > 12 {
 			a.forget(b)
 		}
 	}
+	a.crash.late(a, r)
+}
+
+// find finds what a request did to the block, nil if that is forgotten.
+func (b *register) find(op uint32) *access {
+	for i := range b.writes {
+		if b.writes[i].op == op {
+			return &b.writes[i]
+		}
+	}
+	return nil
 }
 
 // judgeRead holds the blocks of a read against their histories.
@@ -247,7 +281,7 @@ func (b *register) judge(op uint32, moment, seen uint64, only uint32) *doubt {
 		if w.op != op && !(op == zeroOp && w.zero) {
 			continue
 		}
-		if d := b.superseded(w, moment, only); d != nil {
+		if d := b.superseded(w, moment, only, false); d != nil {
 			why = d
 			continue
 		}
@@ -266,18 +300,24 @@ func (b *register) judge(op uint32, moment, seen uint64, only uint32) *doubt {
 	return nil
 }
 
-// superseded finds a write that was acknowledged before moment and came after w.
-func (b *register) superseded(w *access, moment uint64, only uint32) *doubt {
-	if w.acked == 0 {
+// superseded finds a write that was acknowledged before moment and came after w. With firm
+// only one counts that no crash takes back.
+func (b *register) superseded(w *access, moment uint64, only uint32, firm bool) *doubt {
+	end := w.acked
+	if end == 0 {
+		end = w.promised
+	}
+	if end == 0 {
 		return nil
 	}
 	for i := range b.writes {
 		o := &b.writes[i]
-		if o.acked == 0 || o.acked >= moment || o == w || only != 0 && o.op != only {
+		if o.acked == 0 || o.acked >= moment || o == w || only != 0 && o.op != only ||
+			firm && !o.firm {
 			continue
 		}
-		if w.acked < o.begun || w.acked < o.seen {
-			return &doubt{w.op, o.op, w.acked >= o.begun}
+		if end < o.begun || w.acked != 0 && end < o.seen {
+			return &doubt{w.op, o.op, end >= o.begun}
 		}
 	}
 	return nil
@@ -292,7 +332,7 @@ func (a *auditor) forget(b *register) {
 	kept := b.writes[:0]
 	var doomed []bool
 	for i := range b.writes {
-		doomed = append(doomed, b.superseded(&b.writes[i], oldest, 0) != nil)
+		doomed = append(doomed, b.superseded(&b.writes[i], oldest, 0, a.crash.possible) != nil)
 	}
 	for i, w := range b.writes {
 		if !doomed[i] {

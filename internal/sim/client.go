@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -16,14 +17,26 @@ const (
 	clientGone // takes its leave
 )
 
+// handshake is how a client comes to its export.
+type handshake uint8
+
+const (
+	byGo      handshake = iota
+	byReplies           // GO, with structured replies
+	byName              // EXPORT_NAME
+	byKernel            // it is Linux, and a socket is handed to it: there is none
+)
+
 // A client is an NBD client with at most one connection at a time.
 type client struct {
-	w     *world
-	index int
-	rng   int // style of handshake: 0 GO, 1 GO with structured replies, 2 EXPORT_NAME
-	sock  *sock
-	link  *link
-	state clientState
+	w      *world
+	index  int
+	style  handshake
+	sock   *sock
+	link   *link
+	state  clientState
+	daemon int    // which one it is connected to
+	turn   uint64 // counts its connections
 
 	out     []byte
 	size    uint64
@@ -35,18 +48,38 @@ type client struct {
 func (c *client) connect() {
 	c.state, c.out = clientHello, nil
 	c.link = &link{c: c}
-	c.sock = c.w.nbdWire.dial(c.link)
+	c.daemon = c.w.daemon.number
+	c.turn++
 	c.w.logf("client %d connects", c.index)
+	if c.style == byKernel {
+		c.sock = c.w.kerWire.dial(c.link)
+		return
+	}
+	c.sock = c.w.nbdWire.dial(c.link)
 }
 
 // reconnect connects after a while.
 func (c *client) reconnect(d time.Duration) {
 	c.state = clientDown
 	c.w.agenda.after(d, call(func() {
-		if c.state == clientDown {
+		switch {
+		case c.state != clientDown:
+		case c.served():
+			c.reconnect(d)
+		default:
 			c.connect()
 		}
 	}))
+}
+
+// served reports whether the daemon still reads the kernel's old socket. It makes a new one
+// only when that is over.
+func (c *client) served() bool {
+	if c.style != byKernel || c.w.daemon.dead {
+		return false
+	}
+	far := c.w.kerWire.other(c.sock)
+	return far != nil && far.served
 }
 
 // drop ends the connection: nobody waits for what is under way any more.
@@ -62,8 +95,11 @@ func (c *client) drop(reset bool) {
 	c.reconnect(time.Duration(1+c.w.work.rng.IntN(500)) * time.Millisecond)
 }
 
-// forget gives up what is under way.
+// forget gives up what is under way. The kernel does not: it asks again on its next socket.
 func (c *client) forget() {
+	if c.style == byKernel {
+		return
+	}
 	for id := range uint32(len(c.w.audit.ops)) {
 		if r := c.pending[id]; r != nil {
 			delete(c.pending, id)
@@ -83,22 +119,32 @@ func (c *client) send(r *request) {
 	if r.kind == opTrim && c.flags&nbdCanTrim == 0 {
 		r.kind = opZero
 	}
-	r.started = c.w.agenda.now
+	r.started, r.client = c.w.agenda.now, c.index
 	c.w.audit.begin(r)
 	c.pending[r.id] = r
 	c.w.logf("client %d sends %v", c.index, r)
+	c.put(r)
+}
+
+// put puts a request on the connection.
+func (c *client) put(r *request) {
+	r.daemon = c.daemon
 	bs := c.w.cfg.BlockSize
-	c.out = appendRequest(c.out, r, bs)
+	c.out = appendRequest(c.out, r, c.handle(r), bs)
 	if r.kind == opWrite {
+		c.out = slices.Grow(c.out, int(r.n)*bs)
 		for lba := r.lba; lba < r.lba+r.n; lba++ {
 			n := len(c.out)
-			c.out = append(c.out, make([]byte, bs)...)
+			c.out = c.out[:n+bs]
 			stamp(c.out[n:], r.id, lba)
 		}
 	}
 	c.sock.Kick()
 	c.w.clients.soon()
 }
+
+// handle is another one each time that a request is sent.
+func (c *client) handle(r *request) uint64 { return uint64(r.id) | c.turn<<40 }
 
 // leave takes an orderly leave.
 func (c *client) leave() {
@@ -124,7 +170,31 @@ type link struct {
 func (l *link) old() bool { return l.c.link != l }
 
 // Connected implements loop.Stream.
-func (l *link) Connected(time.Duration) {}
+func (l *link) Connected(time.Duration) {
+	if c := l.c; !l.old() && c.style == byKernel {
+		c.resume()
+	}
+}
+
+// resume is what the kernel does with a new socket: what was not answered on the old one
+// is asked again, in any order, before anything else.
+func (c *client) resume() {
+	c.flags = c.w.daemon.stack.Info().TransmissionFlags()
+	var again []*request
+	for id := range uint32(len(c.w.audit.ops)) {
+		if r := c.pending[id]; r != nil {
+			again = append(again, r)
+		}
+	}
+	c.w.clients.rng.Shuffle(len(again), func(i, j int) { again[i], again[j] = again[j], again[i] })
+	for _, r := range again {
+		c.w.logf("client %d sends %v again", c.index, r)
+		c.w.audit.again(r)
+		c.put(r)
+	}
+	c.w.resent += len(again)
+	c.serve()
+}
 
 // RecvBuffers implements loop.Stream.
 func (l *link) RecvBuffers(dst [][]byte) [][]byte {
@@ -175,9 +245,11 @@ func (l *link) Closed(_ time.Duration, err error) {
 	if l.old() || c.state == clientGone {
 		return
 	}
-	if c.state != clientHello {
+	if c.state != clientHello && c.daemon == c.w.daemon.number &&
+		!c.w.daemon.dead && !c.w.daemon.stopping {
 		c.w.audit.find("client %d: the server ended the connection: %v", c.index, err)
 	}
+	c.link = nil
 	c.forget()
 	c.reconnect(100 * time.Millisecond)
 }
@@ -205,10 +277,10 @@ func (c *client) parseGreeting(b []byte) (int, error) {
 		return 0, fmt.Errorf("greeting is % x", b[:18])
 	}
 	c.out = append(c.out, 0, 0, 0, 3) // fixed newstyle, no zeroes
-	if c.rng == 1 {
+	if c.style == byReplies {
 		c.out = appendOption(c.out, nbdOptStructured, nil)
 	}
-	if c.rng == 2 {
+	if c.style == byName {
 		c.out = appendOption(c.out, nbdOptExportName, []byte("disk"))
 	} else {
 		c.out = appendOption(c.out, nbdOptGo, append([]byte{0, 0, 0, 4}, "disk\x00\x00"...))
@@ -219,7 +291,7 @@ func (c *client) parseGreeting(b []byte) (int, error) {
 }
 
 func (c *client) parseOptionReply(b []byte) (int, error) {
-	if c.rng == 2 {
+	if c.style == byName {
 		if len(b) < 10 {
 			return 0, nil
 		}
@@ -258,7 +330,13 @@ func (c *client) ready(export []byte) {
 	if want := c.w.cfg.Blocks * uint64(c.w.cfg.BlockSize); c.size != want {
 		c.w.audit.find("client %d: the export has %d bytes, not %d", c.index, c.size, want)
 	}
+	c.serve()
+}
+
+// serve sends what waited for the connection.
+func (c *client) serve() {
 	c.state = clientReady
+	c.w.audit.crash.arrived(c.index, c.w.audit.moment)
 	waiting := c.waiting
 	c.waiting = nil
 	for _, r := range waiting {
@@ -269,7 +347,7 @@ func (c *client) ready(export []byte) {
 func (c *client) parseReply(b []byte) (int, error) {
 	r, ok, err := parseReply(b, func(handle uint64) (uint64, int, error) {
 		q := c.pending[uint32(handle)]
-		if q == nil || handle != uint64(q.id)|1<<40 {
+		if q == nil || handle != c.handle(q) {
 			return 0, 0, fmt.Errorf("answer to request %#x, which is not open", handle)
 		}
 		bs := uint64(c.w.cfg.BlockSize)

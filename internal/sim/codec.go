@@ -45,7 +45,7 @@ func appendOption(b []byte, id uint32, data []byte) []byte {
 }
 
 // appendRequest encodes a request; a write's data follow.
-func appendRequest(b []byte, r *request, blockSize int) []byte {
+func appendRequest(b []byte, r *request, handle uint64, blockSize int) []byte {
 	flags := uint16(0)
 	if r.fua {
 		flags |= nbdFlagFUA
@@ -57,7 +57,7 @@ func appendRequest(b []byte, r *request, blockSize int) []byte {
 	b = binary.BigEndian.AppendUint32(b, nbdRequest)
 	b = binary.BigEndian.AppendUint16(b, flags)
 	b = binary.BigEndian.AppendUint16(b, nbdTypes[r.kind])
-	b = binary.BigEndian.AppendUint64(b, uint64(r.id)|1<<40)
+	b = binary.BigEndian.AppendUint64(b, handle)
 	b = binary.BigEndian.AppendUint64(b, r.lba*bs)
 	return binary.BigEndian.AppendUint32(b, uint32(r.n*bs))
 }

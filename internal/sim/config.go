@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"braid/barrier"
@@ -19,6 +20,7 @@ type Config struct {
 	Hot       uint64 // blocks that most requests go to
 
 	Sessions, Conns int // sessions, and connections of each
+	LaterSessions   int // of the second daemon, the fourth, and so on
 	Portals         int
 	OneGroup        bool // all portals are of one portal group
 
@@ -26,6 +28,7 @@ type Config struct {
 	Selector   mpath.Selector
 	Fence      mpath.FenceMode
 	Retain     uint64
+	Shared     bool
 	Memory     int64 // bytes of the buffer pool
 	Incoherent bool
 	NoPath     time.Duration
@@ -44,6 +47,8 @@ type Config struct {
 	Record bool // sessions are written down before they are used
 
 	Clients, Slots int // NBD clients, and requests that each has open
+	Kernels        int // so many of the clients are the kernel
+	EndByStop      bool
 	Ops            int
 	Length         time.Duration // in which they are issued
 
@@ -87,21 +92,22 @@ var (
 	}
 )
 
+func (p pace) String() string { return p.name }
+
+// String tells what is not zero.
 func (c Config) String() string {
-	modes := [...]string{"drain", "hold", "epoch"}
-	return fmt.Sprintf("seed %d: %d sessions of %d connections, %d portals (one group %v), "+
-		"%s, selector %d, fence %d, no path %v, retain %d, memory %d, "+
-		"per nexus %v, wce %v, fua %v, thin %v, digests %v, immediate %v, "+
-		"initial R2T %v, bursts %d/%d/%d, "+
-		"t2w %d t2r %d, depth %d, record %v, blocks %d x %d (hot %d), %d clients x %d, "+
-		"%d requests in %v, faults every %v (mix %#x), ghosts %v (late %v), "+
-		"reorder %v, latency %v, pace %s",
-		c.Seed, c.Sessions, c.Conns, c.Portals, c.OneGroup, modes[c.Barrier], c.Selector, c.Fence,
-		c.NoPath, c.Retain, c.Memory, c.Volatility == target.PerNexus, c.WriteCache, c.FUA, c.Thin,
-		c.Digests, c.Immediate, c.InitialR2T, c.Burst, c.FirstBurst, c.Segment, c.Time2Wait,
-		c.Time2Retain, c.Depth, c.Record, c.Blocks, c.BlockSize, c.Hot, c.Clients, c.Slots, c.Ops,
-		c.Length, c.Faults, c.Mix, c.Ghosts, c.Late, c.Reorder, c.Latency,
-		c.Pace.name)
+	v := reflect.ValueOf(c)
+	s := fmt.Sprintf("seed %d:", c.Seed)
+	for i := 1; i < v.NumField(); i++ {
+		switch f := v.Field(i); {
+		case f.IsZero():
+		case f.Interface() == mpath.Forever:
+			s += " NoPath=forever"
+		default:
+			s += fmt.Sprintf(" %s=%v", v.Type().Field(i).Name, f.Interface())
+		}
+	}
+	return s
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -119,7 +125,8 @@ func newConfig(seed uint64) Config {
 		Barrier:    pick(r, barrier.Drain, barrier.Drain, barrier.Hold, barrier.Epoch),
 		Selector:   pick(r, mpath.ServiceTime, mpath.QueueLength, mpath.RoundRobin, mpath.RoundRobin),
 		Fence:      pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait),
-		Retain:     pick[uint64](r, 16<<10, 64<<10, 256<<10, 1<<20, 8<<20, 8<<20),
+		Retain:     pick[uint64](r, 0, 16<<10, 64<<10, 256<<10, 1<<20, 8<<20, 8<<20),
+		Shared:     r.IntN(24) == 0,
 		Incoherent: r.IntN(8) == 0,
 		NoPath:     mpath.Forever,
 		Volatility: pick(r, target.PerLUN, target.PerNexus),
@@ -137,7 +144,8 @@ func newConfig(seed uint64) Config {
 		Record:     r.IntN(4) == 0,
 		Clients:    1 + r.IntN(3),
 		Slots:      pick(r, 1, 4, 8, 16),
-		Ops:        200 + r.IntN(800),
+		Ops:        40 + r.IntN(pick(r, 100, 200, 400)),
+		EndByStop:  r.IntN(4) == 0,
 		Ghosts:     r.IntN(3) > 0,
 		Latency:    pick(r, 20*time.Microsecond, 200*time.Microsecond, 5*time.Millisecond),
 		Patience:   5 * time.Minute,
@@ -160,6 +168,14 @@ func newConfig(seed uint64) Config {
 	if r.IntN(12) > 0 {
 		c.Faults = c.Length / time.Duration(pick(r, 4, 12, 40))
 		c.Mix = r.Uint32() | r.Uint32()
+	}
+	c.Kernels = pick(r, 0, 1, c.Clients)
+	c.LaterSessions = c.Sessions
+	if r.IntN(6) == 0 {
+		c.LaterSessions = 1 + r.IntN(4)
+	}
+	if c.Mix&(1<<faultKill|1<<faultUpgrade) != 0 {
+		c.Record = true // else nobody knows of the sessions of a dead daemon
 	}
 	c.Late = c.Pace.late / time.Duration(pick(r, 1, 4, 16))
 	if c.Ghosts || r.IntN(3) == 0 {

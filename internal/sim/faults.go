@@ -27,6 +27,8 @@ const (
 	faultAbort
 	faultReadError
 	faultHaunt
+	faultKill
+	faultUpgrade
 	faultCount
 )
 
@@ -34,6 +36,7 @@ var faultNames = [...]string{
 	"cut connection", "cut portal", "dark", "restart losing", "restart keeping", "restart silent",
 	"lose cache", "refuse logins", "freeze target", "freeze braid", "slow", "drop client",
 	"busy", "aborted command", "read error", "haunt",
+	"kill daemon", "upgrade daemon",
 }
 
 // faults makes things go wrong.
@@ -42,6 +45,7 @@ type faults struct {
 	rng    *rand.Rand
 	over   bool
 	counts [faultCount]int
+	struck int // faults so far
 
 	aborts     int // commands that were to be aborted
 	readErrors int // read errors that were ordered and not yet seen by a client
@@ -82,6 +86,7 @@ var faultOdds = [faultCount]int{
 	faultRestartKeeping: 1, faultRestartSilent: 2, faultLoseCache: 2, faultRefuseLogins: 1,
 	faultFreezeTarget: 1, faultFreezeBraid: 1, faultSlow: 1, faultDropClient: 2, faultBusy: 1,
 	faultAbort: 1, faultReadError: 1, faultHaunt: 6,
+	faultKill: 3, faultUpgrade: 1,
 }
 
 func (f *faults) draw() int {
@@ -110,6 +115,7 @@ func (f *faults) strike() {
 	wire := w.wires[portal]
 	w.logf("FAULT %s, portal %d", faultNames[kind], portal)
 	f.counts[kind]++
+	f.struck++
 	switch kind {
 	case faultCutConn:
 		if live := wire.live(); len(live) > 0 {
@@ -135,6 +141,10 @@ func (f *faults) strike() {
 		f.refuse(kind)
 	case faultHaunt:
 		f.haunt(portal)
+	case faultKill:
+		w.kill(f.span() / 8)
+	case faultUpgrade:
+		w.upgrade(f.span() / 8)
 	case faultDropClient:
 		w.people[f.rng.IntN(len(w.people))].drop(f.rng.IntN(2) == 0)
 	}
@@ -196,6 +206,9 @@ func (f *faults) restart(kind int) {
 		r.Cache = target.CacheKept
 	}
 	r.Down = f.span() / 4
+	if r.Cache != target.CacheKept {
+		f.w.audit.cacheLost()
+	}
 	silent := kind == faultRestartSilent
 	f.w.target.restart(r, silent)
 }
@@ -207,6 +220,7 @@ func (f *faults) loseCache() {
 	if f.w.cfg.Conns > 1 {
 		return
 	}
+	f.w.audit.cacheLost()
 	f.w.target.t.LoseCache(f.w.target.t.ByChance)
 	f.w.target.soon()
 }
@@ -235,12 +249,17 @@ func (f *faults) refuse(kind int) {
 
 // excused reports whether a request may end with an error.
 func (f *faults) excused(r *request, errno uint32) bool {
-	const eio = 5
+	const eio, eshutdown = 5, 108
+	crash := &f.w.audit.crash
 	switch {
+	case errno == eshutdown:
+		return f.w.daemon.stopping || f.w.daemon.number > r.daemon
 	case errno != eio:
 		return false
 	case f.w.cfg.NoPath != mpath.Forever:
 		return true
+	case r.syncs() && crash.mayTell():
+		return crash.tolds[r.client] <= (f.struck+1)*f.w.cfg.Slots // all that are open at a loss
 	case r.kind == opRead && f.readErrors > 0:
 		f.readErrors--
 		return true

@@ -49,6 +49,13 @@ func (h *host) freeze(d time.Duration) {
 	h.wake(h.frozen)
 }
 
+// forget drops what the process was to look at: it was killed.
+func (h *host) forget() {
+	clear(h.ready)
+	clear(h.kicked)
+	h.ready, h.kicked = h.ready[:0], h.kicked[:0]
+}
+
 // act is one round.
 func (h *host) act() {
 	if h.a.now != h.next || h.a.now < h.frozen {

@@ -48,7 +48,7 @@ func Run(cfg Config, history func(line string)) (res Result) {
 	res.Judged, res.Errors = w.audit.judged, w.audit.errors
 	res.Ghosts = w.target.ghosts
 	res.Digest = r.digest
-	res.Replays = w.stack.Device().Status(w.agenda.now).Counters.Replays
+	res.Replays = w.daemon.stack.Device().Status(w.agenda.now).Counters.Replays
 	return res
 }
 
@@ -78,7 +78,7 @@ func (r *runner) run() {
 	w := r.w
 	a := &w.agenda
 	w.logf("%v", w.cfg)
-	if !r.until(startLimit, w.stack.Device().Ready) {
+	if !r.until(startLimit, func() bool { return w.daemon.ready }) {
 		w.audit.find("the device is not ready after %v", startLimit)
 		return
 	}
@@ -93,7 +93,7 @@ func (r *runner) run() {
 	w.closing, w.work.left = true, 0
 	w.logf("the faults end")
 	w.faults.heal()
-	answered := func() bool { return w.work.open == 0 && w.stack.Device().Idle() }
+	answered := func() bool { return w.work.open == 0 && w.daemon.stack.Device().Idle() }
 	if !r.until(a.now+w.cfg.Patience, answered) {
 		r.stuck("requests are not answered %v after the last fault")
 		return
@@ -105,34 +105,61 @@ func (r *runner) run() {
 func (r *runner) finish() {
 	w := r.w
 	a := &w.agenda
-	striped := func() bool { return w.stack.Device().Status(a.now).State == "striped" }
-	if !r.until(a.now+w.cfg.Patience, striped) {
+	if !r.until(a.now+w.cfg.Patience, func() bool { return w.daemon.up() }) {
 		r.stuck("there is no path %v after the last fault")
 		return
 	}
-	w.work.open++
-	w.people[0].send(&request{kind: opFlush})
-	if !r.until(a.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
-		r.stuck("the last flush is not answered after %v")
+	if !w.cfg.EndByStop && !r.lastFlush() {
 		return
 	}
 	for _, c := range w.people {
 		c.leave()
 	}
-	idle := func() bool { return w.mem.inUse == 0 && w.stack.Device().Idle() }
-	if !r.until(a.now+w.cfg.Patience, idle) {
-		st := w.stack.Device().Status(a.now)
+	dev := w.daemon.stack.Device()
+	rests := func() bool { return dev.Idle() && (w.daemon.mem.inUse == 0 || w.cfg.EndByStop) }
+	if !r.until(a.now+w.cfg.Patience, rests) {
+		st := w.daemon.status()
 		w.audit.find("at rest %d bytes of buffers are not given back; retained %d, unstable %d, "+
-			"doubtful %d, in flight %d", w.mem.inUse, st.Retained, st.Unstable, st.Doubtful, st.InFlight)
+			"doubtful %d, in flight %d", w.daemon.mem.inUse, st.Retained, st.Unstable, st.Doubtful,
+			st.InFlight)
 		return
 	}
-	w.mem.checkAll()
-	if w.mem.fault != "" {
-		w.audit.find("%s", w.mem.fault)
+	if w.cfg.EndByStop {
+		w.daemon.stop()
+		if !r.until(a.now+w.cfg.Patience, dev.Stopped) {
+			r.stuck("the daemon has not stopped after %v")
+			return
+		}
+		w.daemon.judgeStop()
+		w.audit.daemonDied(w.daemon.number)
 	}
+	w.daemon.check()
+	w.audit.cacheLost()
 	w.disk().Lose(target.LoseAll)
 	w.audit.final()
 }
+
+// lastFlush asks for a flush until one succeeds: what was lost may have to be told first.
+func (r *runner) lastFlush() bool {
+	w := r.w
+	for range lastFlushes {
+		w.work.open++
+		q := &request{kind: opFlush}
+		w.people[0].send(q)
+		if !r.until(w.agenda.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
+			r.stuck("the last flush is not answered after %v")
+			return false
+		}
+		if q.ended != 0 {
+			return true
+		}
+		r.until(w.agenda.now+w.cfg.Patience/lastFlushes, func() bool { return false })
+	}
+	w.audit.find("the last flush fails again and again")
+	return false
+}
+
+const lastFlushes = 8
 
 func (w *world) disk() *target.Volatile { return w.target.disk }
 
@@ -144,10 +171,10 @@ func (r *runner) stuck(format string) {
 			what += fmt.Sprintf("\n  %v since %v", q, q.started)
 		}
 	}
-	st := w.stack.Device().Status(w.agenda.now)
+	st := w.daemon.stack.Device().Status(w.agenda.now)
 	for _, p := range st.Paths {
 		what += fmt.Sprintf("\n  path %d %s, %d in flight, %v", p.Index, p.State, p.InFlight, p.LastErr)
 	}
 	w.audit.find(format+": device %s, %d in flight, %d doubtful, retained %d, memory %d%s",
-		w.cfg.Patience, st.State, st.InFlight, st.Doubtful, st.Retained, w.mem.inUse, what)
+		w.cfg.Patience, st.State, st.InFlight, st.Doubtful, st.Retained, w.daemon.mem.inUse, what)
 }

@@ -43,6 +43,7 @@ type sock struct {
 	queued   bool
 	kicked   bool
 	blocked  bool // no room in the send buffer
+	served   bool // the daemon's end of a socket of the kernel: the stream is not closed
 }
 
 const (
@@ -117,6 +118,22 @@ func (s *sock) vanish() {
 	if s.out != nil {
 		s.out.truncate()
 	}
+}
+
+// orphan is what the kernel does with the socket of a process that was killed: what was
+// written to it is sent on, an end follows, and what comes is answered with a reset.
+func (s *sock) orphan() {
+	switch {
+	case s.state == sockClosed, s.state == sockDraining:
+	case s.out == nil, len(s.rx) == 0:
+		if s.out != nil {
+			s.out.push(nil, segFIN)
+		}
+	default:
+		s.out.abort() // bytes that nobody read are an error
+	}
+	s.state, s.rx, s.kicked, s.queued = sockClosed, nil, false, false
+	s.roomMade()
 }
 
 // fail ends the socket and tells the stream.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"braid/internal/loop"
@@ -33,6 +34,7 @@ type wire struct {
 	rcvCap       int
 
 	pairs  []*pair
+	dials  []*sock // nobody has answered them yet
 	held   []*lane // wait for light
 	silent []*lane // their acknowledgements do
 }
@@ -41,7 +43,7 @@ type wire struct {
 type pair struct{ near, far *sock }
 
 func (p *pair) over() bool {
-	return p.near.state == sockClosed && p.far.state == sockClosed
+	return p.near.state == sockClosed && p.far.state == sockClosed && !p.far.served
 }
 
 func (w *wire) latency() time.Duration {
@@ -59,6 +61,8 @@ var synPauses = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second
 func (w *wire) dial(stream loop.Stream) *sock {
 	s := &sock{h: w.near, stream: stream, rxCap: w.rcvCap}
 	w.a.after(w.patience, call(func() { s.refuse(errTimeout) }))
+	w.dials = slices.DeleteFunc(w.dials, func(o *sock) bool { return o.state != sockDialing })
+	w.dials = append(w.dials, s)
 	w.syn(s, 0)
 	return s
 }
@@ -122,6 +126,34 @@ func (w *wire) tidy() {
 func (w *wire) live() []*pair {
 	w.tidy()
 	return w.pairs
+}
+
+// bury ends every socket of h, whose process was killed.
+func (w *wire) bury(h *host) {
+	if h == w.near {
+		for _, s := range w.dials {
+			if s.state == sockDialing {
+				s.orphan()
+			}
+		}
+	}
+	for _, p := range w.live() {
+		if h == w.near {
+			p.near.orphan()
+		} else {
+			p.far.orphan()
+		}
+	}
+}
+
+// other is the far end of a connection, nil if it was never there.
+func (w *wire) other(near *sock) *sock {
+	for _, p := range w.pairs {
+		if p.near == near {
+			return p.far
+		}
+	}
+	return nil
 }
 
 // setDark makes a direction swallow everything, or carry again: senders then try again

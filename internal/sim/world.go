@@ -2,16 +2,10 @@ package sim
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
 	"braid/internal/loop"
-	"braid/internal/stack"
-	"braid/iscsi"
-	"braid/iscsi/login"
-	"braid/iscsi/scsi"
-	"braid/mpath"
 )
 
 // A world is one run.
@@ -20,19 +14,20 @@ type world struct {
 	agenda agenda
 
 	braid   *host
-	stack   *stack.Stack
+	daemon  *daemon // the newest; it may be dead
+	state   stateFile
 	target  *targetHost
 	clients *host
-	nbdWire *wire
+	nbdWire *wire   // for clients of the network
+	kerWire *wire   // for the kernel's, which know the export
 	wires   []*wire // by portal
-	mem     *memory
 	audit   *auditor
 	people  []*client
 	work    *workload
 	faults  *faults
 
-	recorded uint64 // version of the state that was handed to the writer
-	closing  bool
+	closing bool
+	resent  int // requests that the kernel asked again
 
 	history func(line string) // nil: nobody reads it
 }
@@ -49,17 +44,21 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 	}
 	w.target = t
 	w.braid = newHost(&w.agenda, cfg.stream(2), "braid")
+	w.braid.step = w.stepDaemon
 	w.clients = newHost(&w.agenda, cfg.stream(3), "clients")
 	w.clients.step = func(time.Duration) time.Duration { return never }
-	w.mem = newMemory(cfg.Memory)
 	w.audit = newAuditor(cfg.BlockSize, cfg.Blocks, t.disk)
+	w.audit.crash.noCopies = cfg.Retain == 0 || cfg.Shared
+	w.audit.crash.possible = true
 	w.cable()
-	w.stack = stack.New(0, w.stackConfig())
-	w.braid.step = w.stepBraid
-	w.braid.wake(0)
+	w.startDaemon()
 	for i := range cfg.Clients {
+		style := handshake(i % int(byKernel))
+		if i < cfg.Kernels {
+			style = byKernel
+		}
 		w.people = append(w.people, &client{
-			w: w, index: i, rng: i % 3, pending: map[uint32]*request{},
+			w: w, index: i, style: style, pending: map[uint32]*request{},
 		})
 	}
 	w.work = newWorkload(w, cfg.stream(5))
@@ -80,11 +79,15 @@ func (w *world) cable() {
 		p.accept = func(s *sock) loop.Stream { return w.target.accept(i, s) }
 		w.wires = append(w.wires, p)
 	}
-	w.nbdWire = &wire{
-		a: &w.agenda, rng: rng, near: w.clients, far: w.braid, patience: time.Minute,
-		base: 5 * time.Microsecond, jitter: 20 * time.Microsecond, sndCap: 208 << 10, rcvCap: 208 << 10,
-		accept: func(s *sock) loop.Stream { return w.stack.Accept(w.agenda.now, s) },
+	local := func(accept func(s *sock) loop.Stream) *wire {
+		return &wire{
+			a: &w.agenda, rng: rng, near: w.clients, far: w.braid, patience: time.Minute,
+			base: 5 * time.Microsecond, jitter: 20 * time.Microsecond,
+			sndCap: 208 << 10, rcvCap: 208 << 10, accept: accept,
+		}
 	}
+	w.nbdWire = local(func(s *sock) loop.Stream { return w.daemon.accept(s) })
+	w.kerWire = local(func(s *sock) loop.Stream { return w.daemon.acceptKernel(s) })
 }
 
 // Dial implements loop.Network for the stack.
@@ -95,60 +98,6 @@ func (w *world) Dial(address string, s loop.Stream) loop.Socket {
 		}
 	}
 	panic("sim: dial of " + address)
-}
-
-func (w *world) stackConfig() stack.Config {
-	c := &w.cfg
-	rng := c.stream(7)
-	cfg := stack.Config{
-		Device: mpath.Config{
-			Selector: c.Selector, Barrier: c.Barrier, Fence: c.Fence, NoPath: c.NoPath,
-			Retain: c.Retain, Coherent: !c.Incoherent,
-			FenceSettle: c.Pace.settle, FenceMargin: c.Pace.margin, Pool: w.mem,
-			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
-		},
-		Record: c.Record, Export: "disk", MaxClients: 8, MaxInFlight: 0,
-		Network: w, Pool: w.mem, Rand: rng, CHAPRand: chapRand{c.stream(8)},
-		Log: func(_ slog.Level, msg string, args ...any) { w.logf("braid: %s %v", msg, args) },
-	}
-	for i := range c.Sessions {
-		o := login.DefaultOffer()
-		o.InitiatorName, o.TargetName = "iqn.2026-01.org.example:host", targetName
-		o.MaxConnections = c.Conns
-		o.ErrorRecoveryLevel = 0
-		o.ImmediateData, o.InitialR2T = c.Immediate, c.InitialR2T
-		if c.Digests {
-			o.HeaderDigest, o.DataDigest = login.DigestCRC32C, login.DigestCRC32C
-		}
-		s := iscsi.Config{
-			Offer: o, ISID: [6]byte{0x80, 1, 2, 3, 0, byte(i)}, LUN: scsi.EncodeLUN(0),
-			NopInterval: c.Pace.nop, NopTimeout: c.Pace.nop, LoginTimeout: c.Pace.login,
-			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
-		}
-		for j := range c.Conns {
-			s.Portals = append(s.Portals, portalAddress((i+j)%c.Portals))
-		}
-		cfg.Sessions = append(cfg.Sessions, s)
-		cfg.Device.Slots = append(cfg.Device.Slots, mpath.SlotConfig{Name: fmt.Sprintf("path%d", i)})
-	}
-	return cfg
-}
-
-// stepBraid is what the daemon does in a round.
-func (w *world) stepBraid(now time.Duration) time.Duration {
-	next := w.stack.Step(now)
-	dev := w.stack.Device()
-	if v := dev.StateVersion(); w.cfg.Record && v != w.recorded {
-		w.recorded = v
-		w.agenda.after(time.Duration(1+w.braid.rng.IntN(20))*time.Millisecond, call(func() {
-			dev.Recorded(v)
-			w.braid.soon()
-		}))
-	}
-	if err := dev.Fatal(); err != nil {
-		w.audit.find("the device gave up: %v", err)
-	}
-	return next
 }
 
 func (w *world) logf(format string, args ...any) {
