@@ -316,6 +316,7 @@ func (c *client) parseOptionReply(b []byte) (int, error) {
 		}
 	case kind == nbdRepAck && option == nbdOptGo:
 		c.ready(nil)
+	case kind == nbdRepShutdown && c.w.daemon.stopping:
 	case kind != nbdRepAck:
 		return 0, fmt.Errorf("option %d is answered with %#x", option, kind)
 	}

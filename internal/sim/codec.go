@@ -19,6 +19,8 @@ const (
 	nbdRepAck  = 1
 	nbdRepInfo = 3
 
+	nbdRepShutdown = 1<<31 | 7
+
 	nbdRequest    = 0x25609513
 	nbdSimple     = 0x67446698
 	nbdStructured = 0x668e33ef
