@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"braid/iscsi/pdu"
@@ -29,7 +30,7 @@ func (c *Conn) async(now time.Duration, h *pdu.Header, data []byte) error {
 	case pdu.AsyncDropConnection:
 		return c.dropped(now, a)
 	case pdu.AsyncDropSession:
-		return s.droppedWith(a)
+		return s.droppedAll(now, a)
 	case pdu.AsyncTasksTerminated:
 		// The answer to a ping acknowledges it by ExpStatSN. The commands
 		// concerned get no answer and end by their timeout.
@@ -52,7 +53,7 @@ func (c *Conn) dropped(now time.Duration, a pdu.Async) error {
 			continue
 		}
 		if other.fullFeature() {
-			return c.s.droppedWith(a)
+			return c.s.droppedWith(now, other, a)
 		}
 		c.s.connLost(now, other, asyncError(a))
 		return nil
@@ -62,12 +63,28 @@ func (c *Conn) dropped(now time.Duration, a pdu.Async) error {
 	return nil
 }
 
-// droppedWith is the end of the session by events 2 and 3. Their times replace
-// those negotiated (RFC 7143 sections 11.9 and 13.15).
-func (s *Session) droppedWith(a pdu.Async) error {
+// droppedWith is the end of a connection by event 2. Its times replace those negotiated (RFC
+// 7143 sections 11.9 and 13.15). Where it cannot be recovered from, the session ends.
+func (s *Session) droppedWith(now time.Duration, c *Conn, a pdu.Async) error {
 	err := asyncError(a)
+	if s.recovers(err) {
+		s.recover(now, c, err, err.Time2Wait, err.Time2Retain)
+		return nil
+	}
 	s.nexus.Time2Wait, s.nexus.Time2Retain = err.Time2Wait, err.Time2Retain
 	return err
+}
+
+// droppedAll is the end of all connections by event 3.
+func (s *Session) droppedAll(now time.Duration, a pdu.Async) error {
+	for _, c := range slices.Clone(s.conns) {
+		if c.fullFeature() {
+			if err := s.droppedWith(now, c, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func asyncError(a pdu.Async) *AsyncError {

@@ -34,8 +34,8 @@ func (c *Conn) lookForStalls(now time.Duration) {
 		stalled = stalled || !t.touched
 		t.touched = false
 	}
-	if stalled && c.state == connUp && c.ping.task == nil {
-		c.sendPing(now)
+	if stalled {
+		c.s.Probe(now) // all, to have them compared
 	}
 }
 

@@ -105,6 +105,10 @@ func (c *Config) setDefaults() {
 	}
 	o.MaxOutstandingR2T = max(1, min(o.MaxOutstandingR2T, maxR2T))
 	o.MaxConnections = max(1, len(c.Portals))
+	if o.ErrorRecoveryLevel == 2 {
+		// Room for one that takes the place of a lost one before that is logged out.
+		o.MaxConnections = max(2, o.MaxConnections)
+	}
 	if o.Discovery {
 		o.MaxConnections = 1
 	}

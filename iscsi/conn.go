@@ -42,6 +42,9 @@ type Conn struct {
 	portal  int // index into Config.Portals
 	state   connState
 
+	// replaces is the lost connection whose CID it has; nil once it has logged in.
+	replaces *recovery
+
 	want     Want
 	attached bool // the transport holds a socket, or dials one
 	gone     bool // the transport is done with it

@@ -50,7 +50,7 @@ func (c *Conn) dispatch(now time.Duration, h *pdu.Header, data []byte, fresh boo
 	case pdu.OpReject:
 		return c.reject(now, h, data)
 	case pdu.OpLogoutResponse:
-		return c.logoutResponse(h)
+		return c.logoutResponse(now, h)
 	}
 	return breach(h, "not a PDU of a target in the full feature phase")
 }

@@ -55,9 +55,13 @@ func breach(h *pdu.Header, format string, args ...any) error {
 type TimeoutError struct {
 	What  string
 	After time.Duration
+	final bool // no recovery but that of the session helps
 }
 
 func (e *TimeoutError) Error() string {
+	if e.After == 0 {
+		return fmt.Sprintf("no %s in time", e.What)
+	}
 	return fmt.Sprintf("no %s within %v", e.What, e.After)
 }
 
@@ -118,6 +122,16 @@ type AbortError struct {
 
 func (e *AbortError) Error() string {
 	return fmt.Sprintf("task management refused with response %d", e.Response)
+}
+
+// A ReassignError says that a target would not go on with a task on another connection,
+// RFC 7143 section 11.6.1.
+type ReassignError struct {
+	Response uint8
+}
+
+func (e *ReassignError) Error() string {
+	return fmt.Sprintf("TASK REASSIGN refused with response %d", e.Response)
 }
 
 // A PortalGroupError says that a portal is not in the portal group of the

@@ -25,6 +25,9 @@ func FuzzTarget(f *testing.F) {
 			c.NopInterval = time.Second
 			limits(len(script)%2 == 0, len(script)%3 == 0, 512, 2048, 1024, 2)(c, tc)
 			c.Offer.DataPDUInOrder = len(script)%5 != 0
+			if c.Offer.DataPDUInOrder {
+				level(len(script)%4%3)(c, tc)
+			}
 		})
 		var all []*scsi.Command
 		for i := range 6 {
@@ -35,8 +38,14 @@ func FuzzTarget(f *testing.F) {
 			all = append(all, r.submit(dir, 4096))
 		}
 		for i := 0; len(script) >= 6; i++ {
-			p := r.peers[i%2]
+			for _, fresh := range r.accept() {
+				fresh.logIn()
+			}
+			p := r.peers[i%len(r.peers)]
 			p.take()
+			if script[0]&0xc0 == 0xc0 && p.c.fullFeature() {
+				p.cut()
+			}
 			h, data := p.forge(script[:6])
 			script = script[6:]
 			p.sendHeader(&h, data)
@@ -116,6 +125,7 @@ func TestRandomTarget(t *testing.T) {
 			limits(rnd.IntN(2) == 0, rnd.IntN(2) == 0, 512+rnd.IntN(3)*1000, 4096+rnd.IntN(4096),
 				512+rnd.IntN(3000), 1+rnd.IntN(4))(c, tc)
 			c.Offer.DataPDUInOrder, c.Offer.DataSequenceInOrder = rnd.IntN(2) == 0, rnd.IntN(2) == 0
+			level(rnd.IntN(3))(c, tc)
 			tc.DataPDUInOrder = c.Offer.DataPDUInOrder
 			tc.DataSequenceInOrder = c.Offer.DataSequenceInOrder
 			if rnd.IntN(2) == 0 {

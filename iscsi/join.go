@@ -30,14 +30,12 @@ func (s *Session) planJoins(leading int) {
 // startJoins opens what is due, as far as MaxConnections allows. Portals beyond
 // that are spares for those that fail.
 func (s *Session) startJoins(now time.Duration) {
-	if s.state != sessionUp {
-		return
-	}
 	for i := range s.joins {
 		j := &s.joins[i]
 		if j.waits() && j.retryAt <= now && s.mayJoin() {
 			j.redirects = 0
 			j.conn = s.dial(now, j.portal, s.cfg.Portals[j.portal])
+			s.reinstate(j.conn)
 		}
 	}
 }
@@ -45,13 +43,22 @@ func (s *Session) startJoins(now time.Duration) {
 // waits says whether the portal is to be tried, now or later.
 func (j *join) waits() bool { return j.conn == nil && !j.gaveUp }
 
-// mayJoin says whether one more connection is within MaxConnections.
+// mayJoin says whether one more connection may be made: it is within MaxConnections, and
+// there is none of which the target does not know yet that it is lost, unless there is no
+// other to tell it on.
 func (s *Session) mayJoin() bool {
-	n := 1
-	for i := range s.joins {
-		if s.joins[i].conn != nil {
+	if s.state != sessionUp && (s.state != sessionLeaving || len(s.lost) == 0) {
+		return false
+	}
+	n, up := 0, false
+	for _, c := range s.conns {
+		if c.state != connDead {
 			n++
 		}
+		up = up || c.fullFeature()
+	}
+	if s.unaware() != nil && (up || n > 0) {
+		return false
 	}
 	return n < s.params.MaxConnections
 }
@@ -59,7 +66,7 @@ func (s *Session) mayJoin() bool {
 // joinDeadline is when startJoins has something to do.
 func (s *Session) joinDeadline() time.Duration {
 	next := time.Duration(math.MaxInt64)
-	if s.state != sessionUp || len(s.joins) == 0 || !s.mayJoin() {
+	if len(s.joins) == 0 || !s.mayJoin() {
 		return next
 	}
 	for i := range s.joins {
@@ -99,11 +106,15 @@ func (s *Session) joinFailed(now time.Duration, c *Conn, err error) {
 	j.conn = nil
 	if again && s.state == sessionUp {
 		j.conn = s.dial(now, j.portal, address)
+		s.reinstate(j.conn)
 		return
 	}
 	j.attempts++
 	j.gaveUp = Permanent(err)
 	j.retryAt = now + s.backoff(j.attempts)
+	if s.reinstateFailed(now, j, err) {
+		return
+	}
 	if said := err.Error(); said != j.said || j.gaveUp {
 		j.said = said
 		s.cfg.Log(slog.LevelWarn, "connection could not join the session",

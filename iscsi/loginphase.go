@@ -107,6 +107,7 @@ func (c *Conn) loginDone(now time.Duration, h *pdu.Header, r *pdu.LoginResponse)
 		s.window.update(r.ExpCmdSN, r.MaxCmdSN)
 		c.params = c.params.WithSession(s.params)
 		s.joined(c)
+		s.reinstated(now, c)
 	}
 	return nil
 }

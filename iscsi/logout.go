@@ -62,12 +62,16 @@ func (s *Session) pumpLogout(now time.Duration) {
 	if s.state != sessionLeaving || l.sent {
 		return
 	}
-	busy := s.issued > 0 || s.queue.n > 0 && !l.frozen || s.text.busy()
+	busy := s.issued > 0 || len(s.lost) > 0 || s.queue.n > 0 && !l.frozen || s.text.busy()
 	if busy && now < l.deadline {
 		return
 	}
 	l.conn = s.logoutConn()
-	if l.task = s.tasks.get(kindLogout); l.conn == nil || l.task == nil {
+	if l.conn == nil {
+		s.die(&LogoutError{Err: errUnanswered})
+		return
+	}
+	if l.task = s.tasks.get(kindLogout); l.task == nil {
 		s.die(&LogoutError{Err: errNoTag})
 		return
 	}
@@ -102,7 +106,8 @@ func (s *Session) logoutConn() *Conn {
 // leaveDue ends a session whose Logout is not answered in time.
 func (s *Session) leaveDue(now time.Duration) {
 	if l := &s.leave; s.state == sessionLeaving && l.sent && now >= l.deadline {
-		s.die(&LogoutError{Err: &TimeoutError{"answer to Logout", s.cfg.LogoutTimeout}})
+		s.die(&LogoutError{Err: &TimeoutError{What: "answer to Logout",
+			After: s.cfg.LogoutTimeout}})
 	}
 }
 
@@ -123,12 +128,16 @@ func (s *Session) leftBy(c *Conn, err error) {
 	c.end(true)
 }
 
-func (c *Conn) logoutResponse(h *pdu.Header) error {
+func (c *Conn) logoutResponse(now time.Duration, h *pdu.Header) error {
 	r, err := pdu.ParseLogoutResponse(h)
 	if err != nil {
 		return err
 	}
 	s := c.s
+	if lost := s.loggingOut(c, r.ITT); lost != nil {
+		s.loggedOut(now, lost, &r)
+		return nil
+	}
 	if s.leave.task == nil || s.leave.conn != c || s.leave.task.itt != r.ITT {
 		return breach(h, "no Logout has this tag")
 	}

@@ -73,8 +73,12 @@ func (c *Conn) pingDue(now time.Duration) error {
 	cfg := &c.s.cfg
 	switch p := &c.ping; {
 	case p.task != nil:
+		if c.outlived(now) {
+			return &TimeoutError{What: "answer to NOP-Out, while a sibling answers",
+				After: silentLimit}
+		}
 		if now >= c.pingEnd() {
-			return &TimeoutError{"answer to NOP-Out", cfg.NopTimeout}
+			return &TimeoutError{What: "answer to NOP-Out", After: cfg.NopTimeout}
 		}
 		if now >= p.pollAt {
 			p.pollAt = now + cfg.NopTimeout/pollsPerTimeout
@@ -114,6 +118,9 @@ func (c *Conn) sendPing(now time.Duration) {
 	}
 	t.conn = c
 	c.ping = ping{task: t, sentAt: now, pollAt: now + c.s.cfg.NopTimeout/pollsPerTimeout}
+	if c.s.level == 2 {
+		c.ping.pollAt = min(c.ping.pollAt, now+silentLimit)
+	}
 	c.ping.ticket = c.sendNop(t.itt, pdu.ReservedTag, [8]byte{})
 }
 
@@ -188,18 +195,4 @@ func (c *Conn) endPing() {
 		}
 	}
 	c.ping = ping{}
-}
-
-// Silent tells since when a connection that was asked for life has shown none; ok is
-// false if there is no such connection.
-func (s *Session) Silent() (since time.Duration, ok bool) {
-	for _, c := range s.conns {
-		if c.state != connUp || c.ping.task == nil || c.life > c.ping.sentAt {
-			continue
-		}
-		if !ok || c.ping.sentAt < since {
-			since, ok = c.ping.sentAt, true
-		}
-	}
-	return since, ok
 }

@@ -115,7 +115,7 @@ func (s *Session) handBack() {
 			continue
 		}
 		if t.kind == kindCommand {
-			if t.state == taskQueued || t.state == taskIssued && !t.left() {
+			if t.state == taskQueued || t.state == taskIssued && !t.hasLeft() {
 				t.cmd.Err = &s.lostUnsent
 			} else if t.state == taskIssued {
 				t.cmd.Err = &s.lostSent
@@ -130,6 +130,8 @@ func (s *Session) handBack() {
 	s.queue.n, s.issued = 0, 0
 }
 
-// left says whether an issued command may have reached the target: its PDU has
+// hasLeft says whether an issued command may have reached the target: its PDU has
 // left as a whole. Of one that was cut off in the middle the target can do nothing.
-func (t *task) left() bool { return t.conn.out.Gone(t.command) }
+func (t *task) hasLeft() bool {
+	return t.left || t.conn.state != connDead && t.conn.out.Gone(t.command)
+}

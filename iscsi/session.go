@@ -36,6 +36,8 @@ type Session struct {
 	nextCID   uint16
 	redirects int // of the leading connection
 	joins     []join
+	lost      []*recovery // connections whose tasks are to be recovered
+	sameCID   bool        // the next login without a sibling takes a lost one's CID
 
 	window window
 	tasks  taskTable
@@ -127,8 +129,8 @@ func (s *Session) Kill(_ time.Duration, cause error) {
 	s.die(cause)
 }
 
-// connLost decides what the end of one connection means. At error recovery level
-// 0 a connection that was up takes the session with it.
+// connLost decides what the end of one connection means. Below error recovery level
+// 2 a connection that was up takes the session with it.
 func (s *Session) connLost(now time.Duration, c *Conn, err error) {
 	switch {
 	case c.state == connDead || s.state == sessionDead:
@@ -138,6 +140,8 @@ func (s *Session) connLost(now time.Duration, c *Conn, err error) {
 		s.joinFailed(now, c, err)
 	case s.leave.sent:
 		s.leftBy(c, err)
+	case s.recovers(err):
+		s.recover(now, c, err, s.nexus.Time2Wait, s.nexus.Time2Retain)
 	default:
 		s.die(c.errorOf(err))
 	}
@@ -164,6 +168,7 @@ func (s *Session) finish(cause error, reset bool) {
 	s.err = cause
 	s.lostSent.Cause, s.lostUnsent.Cause = cause, cause
 	s.handBack()
+	s.lost = nil
 	for _, c := range s.conns {
 		c.login = loginPhase{}
 		c.end(reset)
@@ -195,7 +200,8 @@ func (s *Session) Deadline() time.Duration {
 	if s.state == sessionDead {
 		return math.MaxInt64
 	}
-	next := min(s.tasks.earliest, s.joinDeadline(), s.leaveDeadline(), s.textDeadline())
+	next := min(s.tasks.earliest, s.joinDeadline(), s.leaveDeadline(), s.textDeadline(),
+		s.recoveryDeadline())
 	for _, c := range s.conns {
 		next = min(next, c.deadline())
 	}
@@ -208,11 +214,12 @@ func (c *Conn) tick(now time.Duration) error {
 	case c.state == connDead:
 	case !c.fullFeature():
 		if now >= c.login.deadline {
-			return &TimeoutError{"connection and login", c.login.timeout}
+			return &TimeoutError{What: "connection and login", After: c.login.timeout}
 		}
-	case c.abort.task != nil && now >= c.abort.deadline:
-		return &TimeoutError{"answer to a task management request", c.s.cfg.AbortTimeout}
 	default:
+		if err := c.abortDue(now); err != nil {
+			return err
+		}
 		if err := c.resend(now); err != nil {
 			return err
 		}
@@ -229,16 +236,15 @@ func (c *Conn) deadline() time.Duration {
 	case !c.fullFeature():
 		return c.login.deadline
 	}
-	next := min(c.pingDeadline(), c.repair.resendAt, c.stallDeadline())
-	if c.abort.task != nil {
-		next = min(next, c.abort.deadline)
-	}
-	return next
+	return min(c.pingDeadline(), c.abortDeadline(), c.repair.resendAt, c.stallDeadline())
 }
 
 // advance moves on what received bytes, sent bytes or time have made possible.
 func (s *Session) advance(now time.Duration) {
 	if s.state == sessionUp || s.state == sessionLeaving {
+		if len(s.lost) > 0 {
+			s.stepRecovery(now)
+		}
 		s.pumpText(now)
 		s.pump()
 		s.pumpLogout(now)

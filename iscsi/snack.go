@@ -113,7 +113,7 @@ func (c *Conn) resend(now time.Duration) error {
 	c.repair.resendAt = math.MaxInt64
 	if c.stat.missing() {
 		if c.stat.tries++; c.stat.tries >= maxSNACKs {
-			return &TimeoutError{"answer to Status SNACK", maxSNACKs * snackTimeout}
+			return &TimeoutError{What: "answer to Status SNACK", After: maxSNACKs * snackTimeout}
 		}
 		if err := c.askStatusFrom(c.stat.next); err != nil {
 			return err
@@ -130,7 +130,7 @@ func (c *Conn) resend(now time.Duration) error {
 			continue
 		}
 		if t.tries++; t.tries >= maxSNACKs {
-			return &TimeoutError{"answer to Data SNACK", maxSNACKs * snackTimeout}
+			return &TimeoutError{What: "answer to Data SNACK", After: maxSNACKs * snackTimeout}
 		}
 		from := t.in.sn.next
 		if t.cmd.Dir == scsi.Write {

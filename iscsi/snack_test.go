@@ -183,12 +183,18 @@ func appendUint(b []byte, n uint32) []byte {
 func (p *peer) idle(d time.Duration) (other []message) {
 	for end := p.r.now + d; p.r.now < end; {
 		p.r.sleep(min(second/4, end-p.r.now))
-		for _, m := range p.take() {
-			if m.h.Opcode() == pdu.OpNopOut {
-				p.nopIn(m.h.ITT(), pdu.ReservedTag)
-			} else {
-				other = append(other, m)
-			}
+		other = append(other, p.others()...)
+	}
+	return other
+}
+
+// others answers pings and returns what else was sent.
+func (p *peer) others() (other []message) {
+	for _, m := range p.take() {
+		if m.h.Opcode() == pdu.OpNopOut {
+			p.nopIn(m.h.ITT(), pdu.ReservedTag)
+		} else {
+			other = append(other, m)
 		}
 	}
 	return other

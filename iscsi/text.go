@@ -100,7 +100,7 @@ func (s *Session) pumpText(now time.Duration) {
 
 func (s *Session) textDue(now time.Duration) {
 	if s.text.busy() && s.state != sessionOpening && now >= s.text.deadline {
-		s.die(&TimeoutError{"answer to SendTargets", s.cfg.LoginTimeout})
+		s.die(&TimeoutError{What: "answer to SendTargets", After: s.cfg.LoginTimeout})
 	}
 }
 

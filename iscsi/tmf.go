@@ -1,16 +1,21 @@
 package iscsi
 
 import (
+	"math"
 	"time"
 
 	"braid/iscsi/pdu"
 )
 
-// An abort is the one ABORT TASK that a connection has out.
+// An abort is the one task management request that a connection has out: ABORT TASK, TASK
+// REASSIGN or LOGICAL UNIT RESET.
 type abort struct {
 	task     *task  // its own; nil: none is out
-	ref      uint32 // tag of the command to be aborted
+	ref      uint32 // tag of the command meant
 	deadline time.Duration
+	reassign *recovery // of TASK REASSIGN
+	request  pdu.TaskRequest
+	twice    bool // it was sent a second time
 }
 
 // late takes a command whose timeout has passed. In the queue it just ends, since
@@ -27,7 +32,9 @@ func (s *Session) late(t *task) {
 		t.conn.complete(t, &s.aborted)
 	case t.state == taskIssued:
 		t.aborting = true
-		t.conn.aborts.push(t.itt)
+		if t.conn.state != connDead { // else when it has moved
+			t.conn.aborts.push(t.itt)
+		}
 	}
 }
 
@@ -46,19 +53,50 @@ func (c *Conn) nextAbort(now time.Duration) {
 		}
 		own.conn = c
 		c.abort = abort{task: own, ref: t.itt, deadline: now + c.s.cfg.AbortTimeout}
-		var h pdu.Header
-		pdu.TaskRequest{
+		c.abort.request = pdu.TaskRequest{
 			Immediate: true,
 			Function:  pdu.AbortTask,
 			LUN:       c.s.cfg.LUN,
 			ITT:       own.itt,
 			RefTag:    t.itt,
 			CmdSN:     c.s.window.next,
-			ExpStatSN: c.expStatSN,
 			RefCmdSN:  t.cmdSN,
-		}.Marshal(&h)
-		c.out.Push(&h, nil, pdu.Urgent)
+		}
+		c.sendTaskRequest()
 	}
+}
+
+func (c *Conn) sendTaskRequest() {
+	c.abort.request.ExpStatSN = c.expStatSN
+	h := &c.scratch
+	c.abort.request.Marshal(h)
+	c.out.Push(h, nil, pdu.Urgent)
+}
+
+// abortDue sends a task management request a second time, where one PDU may have been lost,
+// and ends the session without an answer.
+func (c *Conn) abortDue(now time.Duration) error {
+	a := &c.abort
+	switch {
+	case a.task == nil || now < c.abortDeadline():
+	case now >= a.deadline:
+		return &TimeoutError{What: "answer to a task management request",
+			After: c.s.cfg.AbortTimeout, final: true}
+	default:
+		a.twice = true
+		c.sendTaskRequest()
+	}
+	return nil
+}
+
+func (c *Conn) abortDeadline() time.Duration {
+	switch {
+	case c.abort.task == nil:
+		return math.MaxInt64
+	case c.s.level > 0 && !c.abort.twice:
+		return c.abort.deadline - c.s.cfg.AbortTimeout/2
+	}
+	return c.abort.deadline
 }
 
 // taskResponse takes the answer to ABORT TASK. After "complete" the command can do
@@ -77,7 +115,7 @@ func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
 		}
 		return breach(h, "no task management request has this tag")
 	}
-	ref, own := c.abort.ref, c.abort.task
+	ref, own, to := c.abort.ref, c.abort.task, c.abort.reassign
 	c.abort = abort{}
 	if own.cmd != nil {
 		c.unitReset(own, r.Response)
@@ -85,6 +123,13 @@ func (c *Conn) taskResponse(now time.Duration, h *pdu.Header) error {
 		return nil
 	}
 	c.s.tasks.put(own)
+	if to != nil {
+		if err := c.reassigned(now, to, ref, r.Response); err != nil || c.state == connDead {
+			return err
+		}
+		c.nextAbort(now)
+		return nil
+	}
 	if t := c.s.tasks.findFor(ref, kindCommand, c); t != nil && t.state == taskIssued {
 		switch r.Response {
 		case pdu.TaskFunctionComplete:

@@ -20,17 +20,15 @@ func (s *Session) resetUnit(now time.Duration, cmd *scsi.Command) {
 		}
 		own.conn, own.cmd, own.cmdSN = c, cmd, s.window.next
 		c.abort = abort{task: own, deadline: now + s.cfg.AbortTimeout}
-		var h pdu.Header
-		pdu.TaskRequest{
+		c.abort.request = pdu.TaskRequest{
 			Immediate: true,
 			Function:  pdu.LUNReset,
 			LUN:       s.cfg.LUN,
 			ITT:       own.itt,
 			RefTag:    pdu.ReservedTag,
 			CmdSN:     own.cmdSN,
-			ExpStatSN: c.expStatSN,
-		}.Marshal(&h)
-		c.out.Push(&h, nil, pdu.Urgent)
+		}
+		c.sendTaskRequest()
 		return
 	}
 	cmd.Err = &scsi.StatusError{Status: scsi.Busy}
