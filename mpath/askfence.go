@@ -64,7 +64,7 @@ func (d *Device) fenceAnswered(through *slot, o *op) {
 			d.settles(s, byReservation, d.lun.Vendor == vendorEmbedded)
 		case opReset:
 			d.log(slog.LevelWarn, "logical unit reset", "for", s.name, "through", through.name)
-			d.settles(s, byReset, d.waitsForTasks(false))
+			d.settles(s, byReset, d.resetsSurely())
 			d.checkSiblings()
 		}
 		s.fence.asked = false

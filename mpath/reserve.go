@@ -89,10 +89,6 @@ func (d *Device) buildReserve(o *op, action uint8, key, service uint64) {
 	o.cmd.Data = scsi.ReserveParameters{Key: key, ServiceKey: service}.Append(o.param[:0])
 }
 
-// abortsRegistrants reports whether PREEMPT AND ABORT ends the tasks of a nexus that is merely
-// registered. Linux' target does it only to the holder of a reservation.
-func (d *Device) abortsRegistrants() bool { return d.lun.Vendor != vendorLIO }
-
 // keysBuffer is how much of the list of registered keys is read.
 const keysBuffer = 4 << 10
 

@@ -38,7 +38,6 @@ func (c *Config) Check() *ConfigError {
 var rules = []rule{
 	{"urls", checkURLs},
 	{"nbd", checkExports},
-	{"fence", checkFence},
 	{"fence_settle", period(func(c *Config) Duration { return c.FenceSettle }, 0)},
 	{"fence_margin", period(func(c *Config) Duration { return c.FenceMargin }, 0)},
 	{"retain", func(c *Config) error {
@@ -140,14 +139,6 @@ func checkExports(c *Config) error {
 			return fmt.Errorf("%v is the control socket as well", e)
 		}
 		seen[e] = true
-	}
-	return nil
-}
-
-func checkFence(c *Config) error {
-	if c.Fence == "reserve" || c.Fence == "reset" {
-		return fmt.Errorf("%q is not supported by this version: use auto, reinstate, wait or none",
-			c.Fence)
 	}
 	return nil
 }

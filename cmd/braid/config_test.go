@@ -102,9 +102,6 @@ func TestBadConfigs(t *testing.T) {
 			`c.toml:3: chap_secret_file: a secret without a user`},
 		{"mutual alone", head + "mutual_chap_user = \"t\"\nmutual_chap_secret_file = \"/s\"",
 			`c.toml:4: mutual_chap_secret_file: mutual CHAP needs chap_user`},
-		{"reserve", head + `fence = "reserve"`,
-			`c.toml:3: fence: "reserve" is not supported by this version: use auto,`},
-		{"reset", head + `fence = "reset"`, `c.toml:3: fence: "reset" is not supported`},
 		{"no url", `nbd = "unix:/x"`, `c.toml: urls: no URL`},
 		{"bad url", "urls = [\n \"iscsi://h/iqn.2001-04.com.example:disk/1\",\n \"iscsi://h/disk/1\"\n]",
 			`c.toml:3: urls: URL "iscsi://h/disk/1": target name "disk" does not begin`},
@@ -161,7 +158,7 @@ func TestFlagsOverFile(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	for _, tt := range []struct{ flag, want string }{
-		{"--fence=reserve", `--fence: "reserve" is not supported by this version`},
+		{"--fence=preempt", `--fence: "preempt" is none of auto, reinstate, reserve, reset, wait, none`},
 		{"--barrier=", `--barrier: "" is none of`},
 		{"--nop-timeout=5", `--nop-timeout: "5" is not a duration`},
 		{"--read-only=maybe", `--read-only: "maybe" is neither`},

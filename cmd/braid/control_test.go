@@ -215,7 +215,7 @@ func TestUsage(t *testing.T) {
 		{"up iscsi://h/disk/1", `braid: URL "iscsi://h/disk/1": target name "disk" does not begin`},
 		{"up iscsi://h/iqn.2001-04.a:b/1 --nbd=auto --nbd=/dev/nbd0",
 			"braid: --nbd: auto and /dev/nbd0: one kernel device is enough"},
-		{"up iscsi://h/iqn.2001-04.a:b/1 --nbd=unix:/x --fence=reset", `braid: --fence: "reset" is not`},
+		{"up iscsi://h/iqn.2001-04.a:b/1 --nbd=unix:/x --fence=kill", `braid: --fence: "kill" is none of`},
 		{"status -o yaml", `braid: --output: "yaml" is none of table, wide, json`},
 		{"status a b", "braid: braid status takes at most one NAME"},
 		{"status .x", `braid: name ".x": it begins with`},

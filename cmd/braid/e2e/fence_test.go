@@ -1,0 +1,92 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Each way of fencing, at the embedded target and at tgt: a write whose path fell silent is
+// acknowledged, what it wrote stays when the silence ends, and the status names what did it.
+func TestFences(t *testing.T) {
+	for _, c := range []struct {
+		fence, target, by string
+		says              string // in the log
+	}{
+		{"auto", "embedded", "reinstate", ""},
+		{"reserve", "embedded", "reserve", "reservation key preempted"},
+		{"reset", "embedded", "reset", "logical unit reset"},
+		{"reserve", "tgt", "reinstate", "cannot be fenced by a command"},
+		{"reset", "tgt", "reset", "logical unit reset"},
+	} {
+		t.Run(c.fence+", "+c.target, func(t *testing.T) {
+			t.Parallel()
+			var portals []string
+			iqn := embeddedIQN
+			if c.target == "tgt" {
+				portals, iqn = startTgtd(t, tgtConfig{portals: 2}).portals, tgtIQN
+			} else {
+				portals = startEmbedded(t, 2).portals
+			}
+			px := proxies(t, portals)
+			flags := append([]string{"--path-selector", "round-robin", "--fence", c.fence}, quick...)
+			d := up(t, sessionURLs(proxyAddresses(px), iqn, 1), flags...)
+			sh := openShell(t, d.uri())
+			sh.must("write -P 1 0 256k")
+			px[1].blackhole()
+			for i := range 4 {
+				sh.do(fmt.Sprintf("aio_write -P %d %dk 64k", 2+i, i*64), patience)
+			}
+			s := d.awaitStatus("a fence", func(s *status) bool { return s.fences() > 0 })
+			px[1].refuse()
+			sh.must("aio_flush")
+			for _, f := range s.Fences {
+				if want := f.Kind == c.by; want != (f.Count == 1) {
+					t.Errorf("%d fences by %s", f.Count, f.Kind)
+				}
+			}
+			if c.says != "" && !strings.Contains(d.all.text(), c.says) {
+				t.Errorf("the log does not say %q", c.says)
+			}
+			sh.must("flush")
+			px[1].heal()
+			d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+			for i := range 4 {
+				sh.must(fmt.Sprintf("read -P %d %dk 64k", 2+i, i*64))
+			}
+			d.stop()
+		})
+	}
+}
+
+// A daemon that registers keys is killed under load and started again: what the first left
+// is fenced.
+func TestKeysOutliveTheDaemon(t *testing.T) {
+	t.Parallel()
+	e := startEmbedded(t, 2)
+	d := up(t, e.urls(), "--fence", "reserve")
+	openShell(t, d.uri()).must("write -P 1 0 256k")
+	d.kill()
+	text := readState(t, d)
+	if strings.Count(text, `"key": "0x`) != 2 {
+		t.Errorf("the state file names no keys: %s", text)
+	}
+	d = d.again(t, e.urls())
+	if again := readState(t, d); again == text {
+		t.Error("the second daemon has the keys of the first")
+	}
+	openShell(t, d.uri()).must("read -P 1 0 256k")
+	d.stop()
+}
+
+func readState(t *testing.T, d *daemon) string {
+	t.Helper()
+	text, err := os.ReadFile(d.stateFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
