@@ -114,7 +114,6 @@ func (d *Device) ReinstatePath(now time.Duration, slot int) error {
 		fallthrough
 	case down:
 		s.retryAt, s.failures = max(now, s.notBefore), 0
-		d.LinkUp(now, slot)
 	case ghost:
 		if d.rank(s) > rankNone {
 			d.useGroup(s.key())
@@ -207,4 +206,5 @@ func (d *Device) retired(s *slot) {
 		s.rec.fenceOnly = true
 		d.erase(s)
 	}
+	d.countPaths()
 }

@@ -78,7 +78,13 @@ func (e *notRunningError) Error() string {
 
 // do sends one request and gives the answer's body.
 func (c *controlClient) do(ctx context.Context, method, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+path, nil)
+	return c.send(ctx, method, path, http.NoBody)
+}
+
+// send is do with a body.
+func (c *controlClient) send(ctx context.Context, method, path string, body io.Reader) ([]byte,
+	error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://braid"+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -92,18 +98,18 @@ func (c *controlClient) do(ctx context.Context, method, path string) ([]byte, er
 		return nil, fmt.Errorf("device %s: %w", c.name, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
 		return nil, fmt.Errorf("device %s: %w", c.name, err)
 	}
 	if resp.StatusCode >= 300 {
 		var said struct{ Error string }
-		if json.Unmarshal(body, &said) != nil || said.Error == "" {
+		if json.Unmarshal(answer, &said) != nil || said.Error == "" {
 			said.Error = resp.Status
 		}
 		return nil, fmt.Errorf("device %s: %s", c.name, said.Error)
 	}
-	return body, nil
+	return answer, nil
 }
 
 // status asks for the device's status, as it is and decoded.

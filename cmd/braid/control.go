@@ -25,6 +25,15 @@ type Controlled interface {
 	// Down has the device flushed, its sessions logged out and its sockets
 	// closed, and returns when that is done or the context ends.
 	Down(ctx context.Context) error
+
+	// AddPath gives the device one more path and waits a while for it. ChangePath
+	// removes, fails or reinstates the path that is named by its URL or its number.
+	// Queue changes no_path. Resize takes over a larger capacity. Each says in words
+	// what has come of it; what cannot be done is an *ActionError.
+	AddPath(ctx context.Context, u URL) (string, error)
+	ChangePath(ctx context.Context, action PathAction, which string) (string, error)
+	Queue(on bool) (string, error)
+	Resize(ctx context.Context) (string, error)
 }
 
 const (
@@ -95,6 +104,7 @@ func controlHandler(device Controlled) http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
+	handleActions(mux, device)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(newRegistry(device.Status),
 		promhttp.HandlerOpts{}))
 	return mux
@@ -103,7 +113,7 @@ func controlHandler(device Controlled) http.Handler {
 // refuse answers with an error as {"error": "..."}.
 func refuse(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(http.StatusServiceUnavailable)
+	w.WriteHeader(statusFor(err))
 	json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
 }
 

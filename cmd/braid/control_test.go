@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -25,6 +26,17 @@ func (f *fakeDevice) Down(context.Context) error {
 	f.downs++
 	return f.err
 }
+
+func (f *fakeDevice) act(format string, args ...any) (string, error) {
+	return fmt.Sprintf(format, args...), f.err
+}
+
+func (f *fakeDevice) AddPath(_ context.Context, u URL) (string, error) { return f.act("add %v", u) }
+func (f *fakeDevice) ChangePath(_ context.Context, a PathAction, which string) (string, error) {
+	return f.act("%s %s", a, which)
+}
+func (f *fakeDevice) Queue(on bool) (string, error)          { return f.act("queue %v", on) }
+func (f *fakeDevice) Resize(context.Context) (string, error) { return f.act("resize") }
 
 func testStatus() Status {
 	since := "2026-01-02T03:04:05Z"
@@ -175,6 +187,63 @@ func TestControl(t *testing.T) {
 	if code := run([]string{"status", path}, &out, &errs); code != exitFailed ||
 		!strings.Contains(errs.String(), "is not running: nobody listens on "+path) {
 		t.Errorf("status after the end: exit %d, %s", code, errs.String())
+	}
+}
+
+// TestActions: what the commands ask of a device, and what becomes of its answers.
+func TestActions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk.sock")
+	device := &fakeDevice{}
+	c, err := ServeControl(path, device, func(slog.Level, string, ...any) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	const url = "iscsi://10.0.0.1/iqn.2001-04.com.example:d/1"
+	for _, tt := range []struct {
+		args string
+		err  error
+		code int
+		want string
+	}{
+		{"path add NAME " + url, nil, exitOK, "add " + url},
+		{"path remove NAME iscsi://10.0.0.1:3260/iqn.2001-04.com.example:d/1", nil, exitOK,
+			"remove " + url},
+		{"path fail NAME 3", nil, exitOK, "fail 3"},
+		{"path reinstate NAME " + url, nil, exitOK, "reinstate " + url},
+		{"queue NAME off", nil, exitOK, "queue false"},
+		{"queue NAME on", nil, exitOK, "queue true"},
+		{"resize NAME", nil, exitOK, "resize"},
+		{"path remove NAME 3", &ActionError{true, errors.New("no such path")}, exitFailed,
+			"braid: device NAME: no such path"},
+		{"resize NAME", errEnded, exitFailed, "braid: device NAME: the daemon has ended"},
+		{"path", nil, exitUsage, "braid: braid path takes add, remove, fail or reinstate"},
+		{"path shoot NAME 1", nil, exitUsage, "braid: braid path takes add, remove, fail or"},
+		{"path add NAME 3", nil, exitUsage, `braid: URL "3": `},
+		{"path fail NAME", nil, exitUsage, "braid: braid path fail takes a NAME and a URL"},
+		{"path fail NAME x", nil, exitUsage, `braid: URL "x": `},
+		{"queue NAME maybe", nil, exitUsage, `braid: "maybe" is neither on nor off`},
+	} {
+		device.err = tt.err
+		var out, errs bytes.Buffer
+		code := run(strings.Fields(strings.ReplaceAll(tt.args, "NAME", path)), &out, &errs)
+		got := strings.ReplaceAll(out.String()+errs.String(), path, "NAME")
+		if code != tt.code || !strings.HasPrefix(got, tt.want) || strings.Count(got, "\n") != 1 {
+			t.Errorf("braid %s: exit %d, %s", tt.args, code, got)
+		}
+	}
+	for body, want := range map[string]string{
+		"{": "400", `{"url":"x"}`: "400", `{"mode":"x"}`: "400",
+	} {
+		client := newControlClient("disk", path)
+		resp, err := client.http.Post("http://braid/v1/path/fail", "", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if !strings.HasPrefix(resp.Status, want) {
+			t.Errorf("%s: %s", body, resp.Status)
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type daemon struct {
 	stack *stack.Stack
 	store *StateStore
 	log   *Log
+	locks *lockSet
 	began time.Time
 	ready func() error // tells the world; its error ends the daemon
 

@@ -80,11 +80,14 @@ func TestLocks(t *testing.T) {
 	u := URL{Target: "iqn.2001-04.com.example:disk", LUN: 1}
 	v := u
 	v.Portals = []string{"another:3260"} // another way to the same LUN
-	locks, err := AcquireLocks(dir, initiator, "disk", []URL{u, v})
-	if err != nil || len(locks) != 1 {
-		t.Fatalf("%d locks, %v", len(locks), err)
+	locks := newLockSet(dir, initiator, "disk")
+	if err := locks.take(u, v); err != nil || len(locks.held) != 1 {
+		t.Fatalf("%d locks, %v", len(locks.held), err)
 	}
-	_, err = AcquireLocks(dir, initiator, "other", []URL{v})
+	if err := locks.take(v); err != nil {
+		t.Errorf("what it has already: %v", err)
+	}
+	err := newLockSet(dir, initiator, "other").take(v)
 	var held *LockedError
 	if !errors.As(err, &held) || held.Holder != (Holder{os.Getpid(), "disk"}) {
 		t.Fatalf("second lock: %v", err)
@@ -95,7 +98,7 @@ func TestLocks(t *testing.T) {
 		t.Errorf("it says\n%v, want\n%s", err, want)
 	}
 	// Where the holder's file cannot be seen, the kernel tells the process.
-	_, err = AcquireLocks(t.TempDir(), initiator, "other", []URL{u})
+	err = newLockSet(t.TempDir(), initiator, "other").take(u)
 	if !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
 		t.Errorf("lock in another folder: %v", err)
 	}
@@ -106,18 +109,18 @@ func TestLocks(t *testing.T) {
 		initiator string
 		url       URL
 	}{{initiator, w}, {initiator + "b", u}} {
-		more, err := AcquireLocks(dir, l.initiator, "other", []URL{l.url})
-		if err != nil {
+		more := newLockSet(dir, l.initiator, "other")
+		if err := more.take(l.url); err != nil {
 			t.Error(err)
 		}
-		ReleaseLocks(more)
+		more.release()
 	}
-	ReleaseLocks(locks)
-	locks, err = AcquireLocks(dir, initiator, "other", []URL{u})
-	if err != nil {
+	locks.release()
+	again := newLockSet(dir, initiator, "other")
+	if err := again.take(u); err != nil {
 		t.Fatal(err)
 	}
-	ReleaseLocks(locks)
+	again.release()
 }
 
 func TestStateStore(t *testing.T) {

@@ -16,6 +16,7 @@ const linkRefresh = 5 * time.Second
 // tells the device at once when such a link goes down, instead of letting a
 // timeout find out. It runs in a goroutine of its own.
 type linkWatch struct {
+	look    func() [][]string
 	portals [][]string // of each slot
 	links   [][]int    // indexes of the links they are reached by, of each slot
 	down    map[int]bool
@@ -50,11 +51,7 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 		d.log.Log(slog.LevelWarn, "links are not watched", "error", err)
 		return
 	}
-	w := &linkWatch{down: map[int]bool{}, tell: d, route: routeTo}
-	for _, s := range d.plan.sessions {
-		w.portals = append(w.portals, s.Portals)
-	}
-	w.links = make([][]int, len(w.portals))
+	w := &linkWatch{down: map[int]bool{}, tell: d, route: routeTo, look: d.portals}
 	w.refresh()
 	again := time.NewTicker(linkRefresh)
 	defer again.Stop()
@@ -91,6 +88,10 @@ func routeTo(ip net.IP) (int, bool) {
 // refresh looks up the links of all portals. A link that is down stays known: with
 // it went the route that would tell.
 func (w *linkWatch) refresh() {
+	w.portals = w.look()
+	for len(w.links) < len(w.portals) {
+		w.links = append(w.links, nil)
+	}
 	for slot, portals := range w.portals {
 		var links []int
 		for _, p := range portals {
@@ -136,6 +137,17 @@ func (w *linkWatch) changed(link int, name string, up bool) {
 	} else {
 		w.down[link] = true
 	}
+}
+
+// portals are those of each slot's session.
+func (d *daemon) portals() (list [][]string) {
+	// An error means that the daemon has ended: then there are none.
+	_ = d.post(func(time.Duration) {
+		for _, s := range d.plan.sessions {
+			list = append(list, s.Portals)
+		}
+	})
+	return list
 }
 
 func (d *daemon) linkDown(slot int, cause error) {

@@ -18,15 +18,15 @@ func (n *linkNews) linkUp(slot int) { n.heard = append(n.heard, fmt.Sprintf("%d:
 func TestLinkWatch(t *testing.T) {
 	routes := map[string]int{"192.0.2.1": 7, "192.0.2.2": 8, "198.51.100.1": 8}
 	news := &linkNews{}
+	portals := [][]string{
+		{"192.0.2.1:3260"}, {"192.0.2.2:3260", "192.0.2.1:3260"}, {"127.0.0.1:3260"},
+		{"target.example:3260"}, {"198.51.100.1:3260"},
+	}
 	w := &linkWatch{
-		portals: [][]string{
-			{"192.0.2.1:3260"}, {"192.0.2.2:3260", "192.0.2.1:3260"}, {"127.0.0.1:3260"},
-			{"target.example:3260"}, {"198.51.100.1:3260"},
-		},
+		look: func() [][]string { return portals },
 		down: map[int]bool{}, tell: news,
 		route: func(ip net.IP) (int, bool) { l, ok := routes[ip.String()]; return l, ok },
 	}
-	w.links = make([][]int, len(w.portals))
 	w.refresh()
 	expect := func(what string, want ...string) {
 		t.Helper()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,34 +54,46 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("LUN %d of %s is in use by %s: %s", e.LUN, e.Target, who, remedy)
 }
 
-// AcquireLocks takes the locks of every target and LUN that the URLs name.
-func AcquireLocks(folder, initiator, name string, urls []URL) ([]*Lock, error) {
-	var locks []*Lock
-	seen := make(map[string]bool)
+// A lockSet is the locks of one device. Its methods may be called from any goroutine.
+type lockSet struct {
+	folder, initiator, name string
+
+	mu   sync.Mutex
+	held map[string]*Lock
+}
+
+func newLockSet(folder, initiator, name string) *lockSet {
+	return &lockSet{folder: folder, initiator: initiator, name: name, held: map[string]*Lock{}}
+}
+
+// take takes the locks of every target and LUN that the URLs name, unless it has them.
+func (s *lockSet) take(urls ...URL) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, u := range urls {
-		id := lockID(initiator, u)
-		if seen[id] {
+		id := lockID(s.initiator, u)
+		if s.held[id] != nil {
 			continue
 		}
-		seen[id] = true
-		l, err := acquireLock(folder, id, Holder{os.Getpid(), name}, u)
+		l, err := acquireLock(s.folder, id, Holder{os.Getpid(), s.name}, u)
 		if err != nil {
-			ReleaseLocks(locks)
-			return nil, err
+			return err
 		}
-		locks = append(locks, l)
+		s.held[id] = l
 	}
-	return locks, nil
+	return nil
 }
 
-// ReleaseLocks gives locks back. The files stay: removing one would let two
-// processes lock two files of one name.
-func ReleaseLocks(locks []*Lock) {
-	for _, l := range locks {
+// release gives the locks back. The files stay: removing one would let two processes lock
+// two files of one name.
+func (s *lockSet) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, l := range s.held {
 		l.release()
+		delete(s.held, id)
 	}
 }
-
 func lockID(initiator string, u URL) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d",
 		strings.ToLower(initiator), strings.ToLower(u.Target), u.LUN))

@@ -51,7 +51,7 @@ func newRoot() *cobra.Command {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	root.AddCommand(newUp(), newStatus(), newDown(), newDiscover(), newInquire(), newTarget(),
-		newDemo())
+		newDemo(), newPath(), newQueue(), newResize())
 	root.AddCommand(deployCommands()...)
 	return root
 }

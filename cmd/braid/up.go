@@ -57,11 +57,11 @@ func up(c Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	locks, err := AcquireLocks(folder, p.initiator, string(c.Name), c.URLs)
-	if err != nil {
+	locks := newLockSet(folder, p.initiator, string(c.Name))
+	defer locks.release()
+	if err := locks.take(c.URLs...); err != nil {
 		return err
 	}
-	defer ReleaseLocks(locks)
 	if err := p.takeOver(); err != nil {
 		return err
 	}
@@ -74,6 +74,7 @@ func up(c Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	d.locks = locks
 	return d.run(stdout)
 }
 
