@@ -197,6 +197,9 @@ func (d *Device) activate(s *slot) {
 		}
 	}
 	d.arrange()
+	if s.state == ghost {
+		d.log(slog.LevelInfo, "path stands by", "path", s.name, "reserve", s.flaps.marginal(d.now))
+	}
 	s.access.askAt = d.now + d.pollPause(s)
 	d.grow()
 }
@@ -210,6 +213,7 @@ func (d *Device) standBy(s *slot) {
 	if s.rec.inUse && !s.inLedger {
 		d.ledger.Bequeath(s.index)
 	}
+	d.log(slog.LevelInfo, "path stands by", "path", s.name, "state", s.access.state)
 	d.arrange()
 	s.access.askAt = d.now + d.pollPause(s)
 	d.countPaths()

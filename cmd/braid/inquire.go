@@ -64,6 +64,8 @@ type Inquiry struct {
 	MaxUnmap     uint64     `json:"max_unmap_bytes"`
 	MaxWriteSame uint64     `json:"max_write_same_bytes"`
 	ALUA         []aluaInfo `json:"alua"`
+	ALUAModes    string     `json:"alua_modes"`              // who changes the states
+	Transition   int        `json:"alua_transition_seconds"` // that it may take; 0: not told
 	LUNs         []uint32   `json:"luns"`
 	Session      sessInfo   `json:"session"`
 }

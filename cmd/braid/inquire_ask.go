@@ -45,6 +45,7 @@ func (r *Inquiry) ask(t *talk, u URL) error {
 		return err
 	}
 	if d.TPGS != scsi.TPGSNone {
+		r.ALUAModes = [...]string{"", "implicit", "explicit", "implicit and explicit"}[d.TPGS&3]
 		return r.askALUA(t)
 	}
 	return nil
@@ -217,7 +218,10 @@ func (r *Inquiry) askMode(t *talk) error {
 }
 
 func (r *Inquiry) askALUA(t *talk) error {
-	data, err := t.read(scsi.ReportTargetPortGroups(aluaBytes), aluaBytes)
+	data, err := t.read(scsi.ReportTargetPortGroupsExtended(aluaBytes), aluaBytes)
+	if refused(err) { // an older device
+		data, err = t.read(scsi.ReportTargetPortGroups(aluaBytes), aluaBytes)
+	}
 	if refused(err) {
 		return nil
 	}
@@ -228,6 +232,7 @@ func (r *Inquiry) askALUA(t *talk) error {
 	if err != nil {
 		return err
 	}
+	r.Transition = int(groups.TransitionTime)
 	var ours uint16
 	known := len(r.ALUA) > 0
 	if known {

@@ -26,6 +26,9 @@ func (r *Inquiry) print(w io.Writer) error {
 		limit(r.OptTransfer), limit(r.MaxUnmap), limit(r.MaxWriteSame))
 	if len(r.ALUA) == 0 {
 		line("alua", "not supported: all portals are alike")
+	} else {
+		line("alua", "%s, transitions take up to %s", r.ALUAModes,
+			ifElse(r.Transition == 0, "an unknown time", fmt.Sprintf("%d s", r.Transition)))
 	}
 	for _, g := range r.ALUA {
 		line("alua", "group %d: %s%s%s", g.Group, orDash(g.State), ifElse(g.Pref, ", preferred", ""),

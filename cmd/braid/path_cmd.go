@@ -64,8 +64,8 @@ func newQueue() *cobra.Command {
 	return &cobra.Command{
 		Use:   "queue NAME on|off",
 		Short: "Let I/O of a running device wait for a path, or fail",
-		Long: "Change no_path of a running device: on lets I/O wait for ever when no path is left, off\n" +
-			"fails what waits and what comes then. It holds until the daemon ends.",
+		Long: "Change no_path of a running device: on lets I/O wait for ever when no path is left,\n" +
+			"off fails what waits and what comes then. It holds until the daemon ends.",
 		Args: argCount(2, 2, "a NAME, and on or off"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if args[1] != "on" && args[1] != "off" {

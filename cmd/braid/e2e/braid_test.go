@@ -40,6 +40,9 @@ type status struct {
 		Count uint64 `json:"count"`
 	} `json:"fences"`
 	NoPathSince *string `json:"no_path_since"`
+
+	GroupSwitches    uint64 `json:"group_switches"`
+	ExplicitSwitches uint64 `json:"explicit_switches"`
 }
 
 type path struct {
@@ -49,6 +52,8 @@ type path struct {
 	State       string `json:"state"`
 	TPG         uint16 `json:"tpg"`
 	ALUA        string `json:"alua"`
+	ALUAGroup   int    `json:"alua_group"`
+	Marginal    bool   `json:"marginal"`
 	Connections []struct {
 		Portal string `json:"portal"`
 		CID    uint16 `json:"cid"`

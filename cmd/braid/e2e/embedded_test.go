@@ -22,7 +22,7 @@ type embedded struct {
 }
 
 // startEmbedded starts `braid target` with a LUN 1 in RAM, so many portals, and
-// faults on demand.
+// faults on demand. With --alua each portal is a group of its own, counted from 1.
 func startEmbedded(t *testing.T, portals int, flags ...string) *embedded {
 	t.Helper()
 	e := &embedded{portals: addresses(t, portals)}
@@ -30,7 +30,10 @@ func startEmbedded(t *testing.T, portals int, flags ...string) *embedded {
 	if !slices.Contains(flags, "--faults") {
 		args = append(args, "--faults", "-")
 	}
-	for _, p := range e.portals {
+	for i, p := range e.portals {
+		if slices.Contains(flags, "--alua") {
+			p = fmt.Sprintf("%s,%d", p, i+1)
+		}
 		args = append(args, "--portal", p)
 	}
 	cmd := command(t, braidBinary, append(args, flags...)...)
