@@ -63,12 +63,14 @@ func flat(t *testing.T, d *daemon, from int) {
 }
 
 // report shows what a soak consisted of.
-func report(t *testing.T, s *status) {
+func report(t *testing.T, d *daemon) {
 	t.Helper()
+	// A copy that was written again when the target went away is settled by the fence.
+	s := d.awaitStatus("no doubtful writes", func(s *status) bool { return s.DoubtfulWrites == 0 })
 	t.Logf("%d writes, %d failovers, %d fences, %d flushes in %d rounds, %d failed",
 		s.writes(), s.failovers(), s.fences(), s.Flushes.Requested, s.Flushes.Rounds, s.Flushes.Failed)
-	if s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
-		t.Errorf("%d failed flushes, %d doubtful writes", s.Flushes.Failed, s.DoubtfulWrites)
+	if s.Flushes.Failed != 0 {
+		t.Errorf("%d failed flushes", s.Flushes.Failed)
 	}
 }
 
@@ -111,7 +113,7 @@ func TestSoakFlaps(t *testing.T) {
 			}
 			finishSoak(t, load)
 			d.awaitStatus("all connections up", s.complete)
-			report(t, d.mustStatus())
+			report(t, d)
 			flat(t, d, early)
 			d.stop()
 		})
@@ -150,7 +152,7 @@ func TestSoakNoPath(t *testing.T) {
 	d.moreWrites(500)
 	finishSoak(t, load)
 	d.awaitStatus("all paths", func(s *status) bool { return s.all("active") })
-	report(t, d.mustStatus())
+	report(t, d)
 	d.stop()
 }
 
@@ -180,7 +182,7 @@ func TestSoakTargetKilled(t *testing.T) {
 				}
 			}
 			finishSoak(t, load)
-			report(t, d.mustStatus())
+			report(t, d)
 			flat(t, d, early)
 			d.stop()
 		})
