@@ -1,0 +1,67 @@
+package barrier
+
+import "testing"
+
+// A cycle is 8 writes and a flush, one after the other.
+type cycle struct {
+	l     *Ledger
+	c     *Coordinator
+	data  []byte
+	owner any
+	f     Flush
+}
+
+func newCycle() *cycle {
+	y := &cycle{l: NewLedger(1 << 20), data: make([]byte, 8)}
+	y.owner = any(y)
+	y.l.Up(0)
+	y.c = NewCoordinator(y.l, Drain)
+	return y
+}
+
+func (y *cycle) run() {
+	l, c := y.l, y.c
+	for i := range uint64(8) {
+		w := l.New()
+		w.Off, w.End, w.Data, w.Keep, w.Owner = i*8, i*8+8, y.data, true, y.owner
+		l.Reserve(8)
+		l.Attach(w, l.Buffer(y.data))
+		l.Begin(w)
+		w = l.Ready()
+		l.Sent(w, 0)
+		l.Answered(w)
+		l.Acknowledged()
+	}
+	y.f = Flush{Scope: All}
+	c.Flush(&y.f)
+	s, _ := c.NextSync()
+	c.Synced(s)
+	for l.Released() != nil {
+		continue
+	}
+	for l.Acknowledged() != nil {
+		continue
+	}
+	c.Completed()
+}
+
+// TestNoAllocation: in the steady state nothing is allocated for a write or a flush.
+func TestNoAllocation(t *testing.T) {
+	y := newCycle()
+	y.run()
+	if n := testing.AllocsPerRun(100, y.run); n > 0 {
+		t.Errorf("%v allocations in a round of 8 writes and a flush", n)
+	}
+	if y.l.Used() != 0 {
+		t.Errorf("%d bytes are used", y.l.Used())
+	}
+}
+
+// BenchmarkCycle tells the time of a write and an eighth of a flush.
+func BenchmarkCycle(b *testing.B) {
+	y := newCycle()
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += 8 {
+		y.run()
+	}
+}
