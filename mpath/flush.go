@@ -193,6 +193,14 @@ func (d *Device) markLoss() {
 	}
 }
 
+// tellAgain lets the last loss be told to every client once more: it concerns a write that
+// was not acknowledged when it was told.
+func (d *Device) tellAgain() {
+	d.markLoss()
+	d.lossMark = d.youngest
+	clear(d.told)
+}
+
 // Arrived takes note of a client before its first request: from now on a loss of data is
 // told to it too.
 func (d *Device) Arrived(client uint64) {

@@ -337,3 +337,23 @@ func TestFenceIsNoSync(t *testing.T) {
 	other.kill(errCut)
 	r.want(f, EIO)
 }
+
+// TestLossOfAPart: a write of several parts is acknowledged after a loss that was told, and
+// one of its parts is among what was lost: it is told again.
+func TestLossOfAPart(t *testing.T) {
+	r := ready(t, 1, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
+	r.want(r.flush(), OK)
+	q := r.write(0, 2*Chunk, 7)
+	r.step()
+	n := 0
+	r.path(0).hold = func(*scsi.Command, scsi.CDB) bool { n++; return n > 1 }
+	r.wantHeld(q)
+	r.lun.loseCache()
+	r.noPath()
+	r.want(r.flush(), EIO)
+	r.comeBack()
+	r.after(time.Minute)
+	r.want(q, OK)
+	r.want(r.flush(), EIO)
+	r.want(r.flush(), OK)
+}
