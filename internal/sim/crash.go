@@ -132,7 +132,7 @@ func (a *auditor) flushed(r *request) {
 	c := &a.crash
 	kept := c.unflushed[:0]
 	for _, p := range c.unflushed {
-		if p.acked >= r.begun || c.noCopies && p.acked < c.came[r.client] {
+		if p.acked >= r.begun || c.noCopies && p.acked <= c.came[r.client] {
 			kept = append(kept, p)
 			continue
 		}
