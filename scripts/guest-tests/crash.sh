@@ -3,6 +3,9 @@
 # or so many of them, evenly spread: crash.sh ext4|xfs|btrfs sessions|mcs [lose] [POINTS]
 source /in/guest-tests/lib.sh
 fs=$1 shape=$2 lose=${3:-} points=${4:-30} seconds=30
+# With one session nothing goes on while it is away, which is some seconds.
+cut_for=4 heal_for=3
+[ $shape$lose != mcslose ] || seconds=75 heal_for=7
 
 network 2
 target_modules
@@ -28,7 +31,6 @@ check=$!
 	dmsetup message recorded 0 mark >/run/records &
 records=$!
 if [ "$lose" = lose ]; then
-	cut_for=4 heal_for=3
 	pull_paths_until_gone $check $records
 	[ $cuts -gt 1 ] || fail "only $cuts cuts"
 fi
