@@ -58,6 +58,9 @@ network() {
 # Not "ip netns exec": that mounts a /sys of its own, without the target's folder.
 in_target() { nsenter --net=/run/netns/tgt "$@"; }
 
+# serve_in_target is for the background: $! is the program itself then.
+serve_in_target() { exec nsenter --net=/run/netns/tgt "$@"; }
+
 # cut HOW PATH breaks a path: drop swallows its packets, link takes the cable out at
 # the target, reset answers every segment with one.
 cut_path() {

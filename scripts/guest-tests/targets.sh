@@ -44,7 +44,7 @@ start_lio() {
 }
 
 start_tgt() {
-	in_target tgtd -f >/out/tgtd.log 2>&1 &
+	serve_in_target tgtd -f >/out/tgtd.log 2>&1 &
 	server=$!
 	within 10 tgt system --op show >/dev/null 2>&1
 	tgt target --op new --tid 1 -T $iqn
@@ -56,7 +56,7 @@ start_tgt() {
 tgt() { in_target tgtadm --lld iscsi --mode "$@"; }
 
 start_embedded() {
-	in_target /in/braid target --name $iqn --portal $address:3260 --portal 10.99.1.2:3260 \
+	serve_in_target /in/braid target --name $iqn --portal $address:3260 --portal 10.99.1.2:3260 \
 		--lun 1=file:$slow --thin >/out/target.log 2>&1 &
 	server=$! lun=1
 	within 10 grep -q ready /out/target.log
@@ -108,7 +108,7 @@ start_istgt() {
 		  UnitType Disk
 		  LUN0 Storage $slow Auto
 	END
-	in_target /in/istgt -D >/out/istgt.log 2>&1 &
+	serve_in_target /in/istgt -D >/out/istgt.log 2>&1 &
 	server=$!
 	within 10 reachable
 }
@@ -163,6 +163,7 @@ for which in "$@"; do
 	else
 		kill -KILL $server
 		wait $server || true
+		! reachable || fail "$which is still there"
 	fi
 done
 uname -r
