@@ -157,7 +157,8 @@ func (j *Judge) offers(w *wire, p *PDU, list []Pair) {
 	first := l.requests == 1
 	for _, k := range list {
 		rule, known := keyRules[k.Key]
-		if !known && !strings.HasPrefix(k.Key, "X") && !anAnswer(k.Value) {
+		_, ours := l.asked[k.Key]
+		if !known && !ours && !strings.HasPrefix(k.Key, "X") {
 			j.complain(w, p, "13: there is no key %s", k.Key)
 		}
 		if _, again := l.offered[k.Key]; again {
@@ -172,9 +173,9 @@ func (j *Judge) offers(w *wire, p *PDU, list []Pair) {
 		if security && csg(p) != stageSecurity || operational && csg(p) == stageSecurity {
 			j.complain(w, p, "6.3.2: %s in stage %d", k.Key, csg(p))
 		}
-		if value, ours := l.asked[k.Key]; ours {
+		if ours {
+			j.settle(w, p, k.Key, l.asked[k.Key], k.Value)
 			delete(l.asked, k.Key)
-			j.settle(w, p, k.Key, value, k.Value)
 			continue
 		}
 		if _, bad := valueOf(k.Key, k.Value); bad != "" {
@@ -227,9 +228,21 @@ func (j *Judge) names(w *wire, p *PDU) {
 	}
 }
 
+// obsolete keys of RFC 3720 and what may answer them, RFC 7143 section 13.25.
+var obsolete = map[string][]string{
+	"IFMarker": {"Reject", "No"}, "OFMarker": {"Reject", "No"},
+	"IFMarkInt": {"Reject"}, "OFMarkInt": {"Reject"},
+}
+
 // settle checks the initiator's answer to a key that the target offered.
 func (j *Judge) settle(w *wire, p *PDU, key, asked, answer string) {
 	rule, known := keyRules[key]
+	if allowed, old := obsolete[key]; old {
+		if !slices.Contains(allowed, answer) {
+			j.complain(w, p, "13.25: %s=%s answers an obsolete key", key, answer)
+		}
+		return
+	}
 	if !known {
 		if answer != "NotUnderstood" {
 			j.complain(w, p, "6.2: %s=%s answers a key that nobody knows", key, answer)

@@ -244,6 +244,9 @@ func (n *Initiator) accepted(sec *securityText) error {
 	if err := sec.only(kCHAPN, kCHAPR); err != nil {
 		return err
 	}
+	if len(sec.value[kCHAPN]) > maxUser {
+		return &NegotiationError{Key: keys[kCHAPN].name, Reason: "it is longer than 255 bytes"}
+	}
 	response, err := ParseBinary(sec.value[kCHAPR])
 	if err != nil {
 		return &AuthError{Reason: "CHAP_R of the target is not a binary value"}
