@@ -38,6 +38,7 @@ var imports = map[string][]string{
 	"nbd/nbdnl": {"std", "golang.org/x/sys/unix", "github.com/pmorjan/kmod",
 		"github.com/vishvananda/netlink", "github.com/vishvananda/netlink/nl"},
 	"internal/loop":                    {"std", "golang.org/x/sys/unix"},
+	"internal/conformance":             {"std"},
 	"internal/fscheck":                 {"std", "golang.org/x/sys/unix"},
 	"internal/fscheck/cmd/fscheck":     {"std", "braid/internal/fscheck"},
 	"internal/logwrites":               {"std", "golang.org/x/sys/unix"},

@@ -38,6 +38,7 @@ type textExchange struct {
 	conn     *Conn
 	due      bool   // a request is to be sent
 	ttt      uint32 // that it names
+	lun      [8]byte
 	answer   []byte
 	rounds   int
 	deadline time.Duration
@@ -89,6 +90,7 @@ func (s *Session) pumpText(now time.Duration) {
 	var h pdu.Header
 	pdu.TextRequest{
 		Final:     true,
+		LUN:       x.lun,
 		ITT:       x.task.itt,
 		TTT:       x.ttt,
 		CmdSN:     s.window.take(),
@@ -129,7 +131,7 @@ func (c *Conn) textResponse(now time.Duration, h *pdu.Header, data []byte) error
 		if r.TTT == pdu.ReservedTag {
 			return breach(h, "neither final nor to be continued")
 		}
-		x.due, x.ttt = true, r.TTT
+		x.due, x.ttt, x.lun = true, r.TTT, r.LUN // RFC 7143 section 11.10.4
 		s.pumpText(now)
 		return nil
 	}

@@ -123,6 +123,9 @@ func compare(t *testing.T, where string, p *PDU, value map[string]string) {
 		return
 	}
 	for _, f := range fields[p.Op()] {
+		if f.name == "iscsi.expdatasn" && value[f.name] == "" && p.H[1]&0x7f != TaskReassign {
+			continue // the dissector knows it as a part of TASK REASSIGN only
+		}
 		if got, want := number64(value[f.name]), f.of(p); value[f.name] == "" || got != want {
 			t.Errorf("%s: %s of %s is %d, the dissector says %q", where, f.name, opNames[p.Op()],
 				want, value[f.name])

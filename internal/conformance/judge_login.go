@@ -15,8 +15,6 @@ type loginView struct {
 	heard    []byte
 	offered  map[string]string // by the initiator
 	asked    map[string]string // by the target, not answered yet
-	security bool              // a security stage was left, or is under way
-	authed   bool
 }
 
 func newLoginView() loginView {

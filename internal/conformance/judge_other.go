@@ -64,7 +64,14 @@ func (j *Judge) textRequest(w *wire, p *PDU) {
 			j.complain(w, p, "11.11.2: an answer to a text that goes on")
 		}
 		w.text = nil
-		j.numbers.take(j, w, p)
+		if p.Immediate() {
+			j.numbers.immediate(j, w, p)
+		} else {
+			j.numbers.take(j, w, p)
+		}
+	}
+	if p.TTT() == None && len(p.Data) == 0 {
+		j.complain(w, p, "11.10.5: a text without any key")
 	}
 	if !continues(p) {
 		list, bad := pairs(p.Data)

@@ -76,6 +76,8 @@ func (j *Judge) command(w *wire, p *PDU) {
 	switch {
 	case p.H[1]&7 > 4:
 		j.complain(w, p, "11.3.1: task attribute %d", p.H[1]&7)
+	case write && read && len(p.AHS) == 0:
+		j.complain(w, p, "11.3.4: both directions, and one length")
 	case !write && !p.Final():
 		j.complain(w, p, "11.3.1: F=0 without data to write")
 	case !write && !read && edtl != 0:

@@ -314,6 +314,7 @@ func TestLogin_7_6_InvalidKey(t *testing.T) {
 	if !r.s.Up() {
 		t.Fatal(r.s.Err())
 	}
+	newUp(t, offers("X-org.example.Size=1", "X#private=2"))
 }
 
 func TestLogin_8_1_InvalidPDU(t *testing.T) {

@@ -30,7 +30,16 @@ type rig struct {
 	order  []*Link
 	plan   LoginPlan
 	chunk  int // bytes to deliver at once; 0: all
+	events []event
 	logged []string
+}
+
+// An event is one thing that a Judge saw: a PDU of the initiator, bytes of the
+// target, or, with neither, a new connection.
+type event struct {
+	link      int
+	initiator *PDU
+	target    []byte
 }
 
 const (
@@ -138,8 +147,8 @@ func (r *rig) judge() {
 	}
 }
 
-// tainted says that the target breaks the rules in this test, so that a dissector
-// may find fault with it.
+// tainted says that the target breaks the rules in this test, or does what the
+// dissector cannot follow, so that it may find fault with the target.
 func (r *rig) tainted() {
 	for _, l := range r.order {
 		captured.tainted[l.Tap.Number()] = true
@@ -167,7 +176,11 @@ func (r *rig) accept() *Link {
 		}
 		c.Dialled()
 		var l *Link
-		l = r.target.Open(func(b []byte) { r.feed(c, b) }, captured.file.Stream())
+		l = r.target.Open(func(b []byte) {
+			r.events = append(r.events, event{link: l.ID, target: bytes.Clone(b)})
+			r.feed(c, b)
+		}, captured.file.Stream())
+		r.events = append(r.events, event{link: l.ID})
 		captured.tests[l.Tap.Number()] = r.t.Name()
 		r.links[c], r.conns[l] = l, c
 		r.order = append(r.order, l)
@@ -233,7 +246,10 @@ func (r *rig) pull(l *Link, n int) {
 		n -= len(b)
 		before := len(l.got)
 		l.Receive(b)
-		captured.sent[l.Tap.Number()] = append(captured.sent[l.Tap.Number()], l.got[before:]...)
+		for _, p := range l.got[before:] {
+			r.events = append(r.events, event{link: l.ID, initiator: p})
+			captured.sent[l.Tap.Number()] = append(captured.sent[l.Tap.Number()], p)
+		}
 		c.Sent(r.now, len(b))
 	}
 }

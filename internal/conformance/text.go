@@ -40,7 +40,8 @@ var (
 	// A text-value may hold what iscsi-local-name-value and lists may; 255
 	// bytes at most unless the key says otherwise, and encoded binary may be
 	// longer.
-	textValue = regexp.MustCompile(`^([A-Za-z0-9.\-+@_/\[\]:,~ ]{0,255}|0[xX][0-9a-fA-F]+|0[bB][A-Za-z0-9+/]+=*)$`)
+	textValue = regexp.MustCompile(`^([A-Za-z0-9.\-+@_/\[\]:,~ ]{0,255}|` +
+		`0[xX][0-9a-fA-F]+|0[bB][A-Za-z0-9+/]+=*)$`)
 )
 
 // A keyRule is what RFC 7143 section 13 says of a key that an initiator may offer
