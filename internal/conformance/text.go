@@ -35,8 +35,8 @@ func pairs(text []byte) (list []Pair, bad []string) {
 }
 
 var (
-	// A standard-label, or an extension of section 6.3's X forms.
-	keyName = regexp.MustCompile(`^[A-Z][A-Za-z0-9.\-+@_]{0,62}$`)
+	// A standard-label, or one of the extensions X- and X# (sections 13.22 and 13.26).
+	keyName = regexp.MustCompile(`^(X#)?[A-Za-z][A-Za-z0-9.\-+@_]{0,62}$`)
 	// A text-value may hold what iscsi-local-name-value and lists may; 255
 	// bytes at most unless the key says otherwise, and encoded binary may be
 	// longer.
