@@ -29,7 +29,7 @@ var fields = map[byte][]field{
 		{"iscsi.expstatsn", 28, 4, 0}},
 	TaskReq: {{"iscsi.taskmanfun.function", 1, 1, 0x7f}, {"iscsi.initiatortasktag", 16, 4, 0},
 		{"iscsi.taskmanfun.referencedtasktag", 20, 4, 0}, {"iscsi.cmdsn", 24, 4, 0},
-		{"iscsi.expstatsn", 28, 4, 0}, {"iscsi.refcmdsn", 32, 4, 0}, {"iscsi.expdatasn", 36, 4, 0}},
+		{"iscsi.expstatsn", 28, 4, 0}, {"iscsi.refcmdsn", 32, 4, 0}}, // it does not tell ExpDataSN
 	LoginReq: {{"iscsi.login.T", 1, 1, 0x80}, {"iscsi.login.C", 1, 1, 0x40},
 		{"iscsi.login.csg", 1, 1, 0x0c}, {"iscsi.tsih", 14, 2, 0}, {"iscsi.cid", 20, 2, 0},
 		{"iscsi.versionmax", 2, 1, 0}, {"iscsi.versionmin", 3, 1, 0},
@@ -90,7 +90,8 @@ func TestDissector(t *testing.T) {
 		if row.malformed && (row.fromInitiator || !captured.tainted[n]) {
 			t.Errorf("%s: malformed", where)
 		}
-		if row.severity >= severityWarn && (row.fromInitiator || !captured.tainted[n]) {
+		if row.severity >= severityWarn && (row.fromInitiator || !captured.tainted[n]) &&
+			!(moved(n) && strings.HasPrefix(row.remark, "Unknown SCSI exchange")) {
 			t.Errorf("%s: %s", where, row.remark)
 		}
 		if !row.fromInitiator || row.value["iscsi.opcode"] == "" {
@@ -115,6 +116,14 @@ func TestDissector(t *testing.T) {
 	}
 }
 
+// moved says whether a task was reassigned to the connection of a stream, of which
+// the dissector, which looks at one connection at a time, then knows no command.
+func moved(stream int) bool {
+	return slices.ContainsFunc(captured.sent[stream], func(p *PDU) bool {
+		return p.Op() == TaskReq && p.H[1] == 0x80|TaskReassign
+	})
+}
+
 // compare holds the dissector's values against those at the Judge's offsets.
 func compare(t *testing.T, where string, p *PDU, value map[string]string) {
 	t.Helper()
@@ -123,9 +132,6 @@ func compare(t *testing.T, where string, p *PDU, value map[string]string) {
 		return
 	}
 	for _, f := range fields[p.Op()] {
-		if f.name == "iscsi.expdatasn" && value[f.name] == "" && p.H[1]&0x7f != TaskReassign {
-			continue // the dissector knows it as a part of TASK REASSIGN only
-		}
 		if got, want := number64(value[f.name]), f.of(p); value[f.name] == "" || got != want {
 			t.Errorf("%s: %s of %s is %d, the dissector says %q", where, f.name, opNames[p.Op()],
 				want, value[f.name])

@@ -251,7 +251,7 @@ func TestFFP_12_2_R2TOffsetAndLength(t *testing.T) {
 
 func TestFFP_12_3_R2TOutOfOrder(t *testing.T) {
 	r := newUp(t, bursts("Yes", "No", 512, 1024, 1024, 4), answers("DataSequenceInOrder=No"),
-		offer(func(o *login.Offer) { o.DataSequenceInOrder = false }))
+		offer(func(o *login.Offer) { o.DataSequenceInOrder, o.ErrorRecoveryLevel = false, 0 }))
 	l := r.first()
 	c := r.write(4096)
 	q := r.one(l, SCSI)

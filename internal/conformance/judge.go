@@ -30,7 +30,8 @@ type wire struct {
 	id       int
 	cid      uint16
 	up       bool // full feature phase
-	closed   bool // a Logout named it, or all
+	closed   bool // lost, or a Logout named it, or all: nothing may be sent any more
+	out      bool // logged out: its tasks may be moved
 	fromInit []byte
 	fromTarg []byte
 
@@ -225,6 +226,9 @@ func (j *Judge) hear(w *wire, p *PDU) {
 		j.dataIn(w, p)
 	case TaskResp, TextResp, LogoutResp:
 		j.answered(p)
+		if p.Op() == LogoutResp && p.H[2] == 0 {
+			j.loggedOut(p.ITT())
+		}
 		if p.Op() == TextResp && p.TTT() != None {
 			w.text = p
 		}

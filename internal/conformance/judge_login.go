@@ -102,6 +102,9 @@ func (j *Judge) firstLogin(w *wire, p *PDU) {
 			if other != w && other.up && !other.closed && other.cid == w.cid {
 				j.complain(w, p, "11.12.7: CID %d is in use", w.cid)
 			}
+			if other != w && other.cid == w.cid {
+				other.out = true // implicit logout, section 6.3.4
+			}
 		}
 	}
 	if csg(p) != stageSecurity && csg(p) != stageOperational {

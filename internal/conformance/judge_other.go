@@ -132,6 +132,17 @@ func (j *Judge) closes(w *wire, p *PDU, cid uint16, mayBeOwn bool) {
 	}
 }
 
+// loggedOut notes that the target has agreed to a Logout of one connection.
+func (j *Judge) loggedOut(itt uint32) {
+	t := j.tasks[itt]
+	if t == nil || t.op != LogoutReq || t.p.H[1]&0x7f == 0 {
+		return
+	}
+	for _, w := range j.wires {
+		w.out = w.out || w.closed && w.cid == t.p.U16(20)
+	}
+}
+
 // Types of SNACK, RFC 7143 section 11.16.1.
 const (
 	SNACKData   = 0
@@ -160,21 +171,19 @@ func (j *Judge) snack(w *wire, p *PDU) {
 			j.complain(w, p, "4.2.1: the command went on connection %d", t.wire.id)
 		case kind == SNACKData && p.TTT() != None:
 			j.complain(w, p, "11.16.3: target transfer tag 0x%x", p.TTT())
-		case t.acked:
-			j.complain(w, p, "7.3: data asked for whose status was acknowledged")
+		case p.U64(atLUN) != 0:
+			j.complain(w, p, "11.16: a LUN, which belongs to DataACK")
+		case t.ended && less(t.statSN, w.acked):
+			j.complain(w, p, "11.16: data asked for whose status was acknowledged")
 		}
 	case SNACKStatus:
 		switch {
 		case p.ITT() != None || p.TTT() != None:
 			j.complain(w, p, "11.16.2: tags in a Status SNACK")
-		case less(begRun, w.acked) || begRun != 0 && less(begRun, w.statSN):
+		case p.U64(atLUN) != 0:
+			j.complain(w, p, "11.16: a LUN, which belongs to DataACK")
+		case less(begRun, w.statSN) && (begRun != 0 || run != 0): // both 0 is all there are
 			j.complain(w, p, "11.16.4: status %d was heard", begRun)
-		case run == 0 && begRun != 0:
-			// All from BegRun on.
-		case begRun == 0 && run == 0:
-		}
-		if p.U64(atLUN) != 0 {
-			j.complain(w, p, "11.16: a LUN in a Status SNACK")
 		}
 	case DataACK:
 		j.dataACK(w, p, begRun, run)
@@ -219,7 +228,7 @@ func (j *Judge) answered(p *PDU) {
 	if t == nil {
 		return
 	}
-	t.ended = true
+	t.ended, t.statSN = true, p.U32(atStatSN)
 	if t.op == TaskReq && t.function == TaskReassign && p.H[2] == 0 {
 		j.reassigned(t)
 	}
@@ -242,7 +251,7 @@ func (j *Judge) dataIn(w *wire, p *PDU) {
 		t.dataSN++
 	}
 	if p.H[1]&1 != 0 {
-		t.ended = true
+		t.ended, t.statSN = true, p.U32(atStatSN)
 	}
 }
 

@@ -6,10 +6,10 @@ import "bytes"
 type taskView struct {
 	op       byte
 	wire     *wire
-	p        *PDU // the request; the last one of it
-	function byte // of task management
-	ended    bool // a response to it was heard
-	acked    bool // no PDU of it can be due any more
+	p        *PDU   // the request; the last one of it
+	function byte   // of task management
+	ended    bool   // a response to it was heard
+	statSN   uint32 // of that
 
 	edtl      int
 	sent      int // the end of what was sent without R2T
@@ -62,7 +62,7 @@ func (j *Judge) retries(w *wire, p *PDU) bool {
 	case !bytes.Equal(t.p.H[atLUN:28], p.H[atLUN:28]) || !bytes.Equal(t.p.H[32:], p.H[32:]) ||
 		t.p.H[1] != p.H[1]:
 		j.complain(w, p, "7.2.1: the command sent again is another one")
-	case t.wire != w && !t.wire.closed:
+	case t.wire != w && !t.wire.out:
 		j.complain(w, p, "7.2.1: sent again while its connection is in use")
 	}
 	return true
@@ -278,7 +278,7 @@ func (j *Judge) reassign(w *wire, p *PDU, of *taskView) {
 		j.complain(w, p, "11.5: TASK REASSIGN is to be immediate, other commands wait for it")
 	case of.wire == w:
 		j.complain(w, p, "7.2.2: the task is on this connection already")
-	case !of.wire.closed:
+	case !of.wire.out:
 		j.complain(w, p, "7.2.2: connection %d was not logged out", of.wire.id)
 	case of.ended:
 		j.complain(w, p, "7.2.2: the task was answered")

@@ -102,6 +102,10 @@ func newRig(t *testing.T, options ...option) *rig {
 	for _, o := range options {
 		o(&cfg, r)
 	}
+	if r.plan.Answers["ErrorRecoveryLevel"] == "" {
+		// Above level 0 the session looks for lost PDUs by pings of its own.
+		r.plan.Answers["ErrorRecoveryLevel"] = "0"
+	}
 	r.s = iscsi.New(r.now, cfg)
 	t.Cleanup(r.judge)
 	return r
