@@ -62,6 +62,7 @@ func (d *Device) writeThrough() bool { return d.cfg.TrustWCE && !d.lun.WriteCach
 
 func (d *Device) begin(r *Request) {
 	r.moves, r.losses = d.ledger.Moves(), d.ledger.Losses()
+	d.wrote = true
 	if r.Op == Write {
 		d.write(r)
 	} else {

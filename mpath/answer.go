@@ -8,13 +8,15 @@ import (
 	"braid/iscsi/scsi"
 )
 
-// Bounds of retries. A refusal that passes is waited for by time, one that asks to try
-// again at once by number.
+// Bounds of retries. A refusal that passes is waited for by time, and so is one that asks to
+// try again at once when it did so quickTries times: a target in trouble aborts commands for
+// a while, and an error is no answer to that.
 const (
-	maxTries  = 10
-	busyMin   = 10 * time.Millisecond
-	busyMax   = time.Second
-	busyLimit = 2 * time.Minute
+	quickTries = 3
+	maxTries   = 10 // of a command to fence
+	busyMin    = 10 * time.Millisecond
+	busyMax    = time.Second
+	busyLimit  = 2 * time.Minute
 )
 
 var errSpoilt = errors.New("the device refused to take unflushed data again")
@@ -87,10 +89,18 @@ func (d *Device) answered(s *slot, o *op) {
 		if o.kind == opWrite {
 			d.good(o)
 		} else {
-			d.retry(s, o, 0) // what of the data has come is not told
+			d.retryLater(s, o) // what of the data has come is not told
 		}
-	case again:
-		d.retry(s, o, 0)
+	case again, unreachable:
+		if v.action == unreachable {
+			d.reverify(s)
+		}
+		if o.tries++; o.tries > quickTries {
+			d.retryLater(s, o)
+			return
+		}
+		s.stats.Retries++
+		d.resend(o)
 	case later:
 		d.retryLater(s, o)
 	case inaccessible:
@@ -98,9 +108,15 @@ func (d *Device) answered(s *slot, o *op) {
 		d.accessRefused(s, v.access)
 		d.resend(o)
 	case elsewhere:
-		o.avoid |= 1 << s.index
-		d.retry(s, o, o.avoid)
+		d.retryElsewhere(s, o)
+	case demote:
+		if d.demotes(s, o) {
+			d.resend(o)
+			return
+		}
+		fallthrough
 	default:
+		d.suspectProtection(s, v)
 		d.log(slog.LevelError, "device refused", "path", s.name, "kind", o.kind, "error", o.cmd.Err)
 		d.refuse(o, max(v.errno, 1), o.cmd.Err)
 	}
@@ -128,6 +144,9 @@ func (d *Device) good(o *op) {
 		d.partDone(r)
 		return
 	}
+	if d.sendRest(o) {
+		return
+	}
 	w := o.w
 	if o.req == nil {
 		d.freeOp(o)
@@ -148,21 +167,18 @@ func (d *Device) unknown(o *op, sent bool) {
 	d.ledger.Unknown(w, sent)
 }
 
-// retry sends a command again at once, if there is hope: a path that is not to be
-// avoided, and a try left.
-func (d *Device) retry(s *slot, o *op, avoid uint64) {
+// retryElsewhere sends a command again on a path that has not refused it, if there is one.
+func (d *Device) retryElsewhere(s *slot, o *op) {
 	s.stats.Retries++
-	o.tries++
-	hope := avoid == 0
+	o.avoid |= 1 << s.index
 	for _, other := range d.slots {
-		hope = hope || other.state == active && avoid&(1<<other.index) == 0
+		if other.state == active && o.avoid&(1<<other.index) == 0 {
+			d.resend(o)
+			return
+		}
 	}
-	if o.tries >= maxTries || !hope {
-		d.log(slog.LevelError, "device refused", "path", s.name, "kind", o.kind, "error", o.cmd.Err)
-		d.refuse(o, EIO, o.cmd.Err)
-		return
-	}
-	d.resend(o)
+	d.log(slog.LevelError, "device refused", "path", s.name, "kind", o.kind, "error", o.cmd.Err)
+	d.refuse(o, EIO, o.cmd.Err)
 }
 
 // retryLater sends a command again after a pause that grows. The ledger counts a write
@@ -173,6 +189,8 @@ func (d *Device) retryLater(s *slot, o *op) {
 		o.since = d.now
 	}
 	if d.now-o.since > busyLimit {
+		d.log(slog.LevelError, "device refused for too long", "path", s.name, "kind", o.kind,
+			"error", o.cmd.Err)
 		d.refuse(o, EIO, o.cmd.Err)
 		return
 	}
@@ -224,8 +242,11 @@ func (d *Device) checked(s *slot, o *op) {
 	if o.cmd.Err != nil {
 		v := judge(o.cmd.Err)
 		d.notice(s, v.notice)
-		if v.action == inaccessible {
+		switch v.action {
+		case inaccessible:
 			d.accessRefused(s, v.access)
+		case unreachable:
+			d.reverify(s)
 		}
 	}
 	d.moved = true // a path that came up may have waited for it

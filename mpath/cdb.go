@@ -42,8 +42,9 @@ func (d *Device) buildWrite(o *op) {
 		o.cmd.Dir, o.cmd.Data = scsi.Write, zeroes[:bs]
 	default:
 		data := w.Data
-		if w.Kind == barrier.Zero {
-			data = zeroes[:w.End-w.Off]
+		if w.Kind == barrier.Zero { // in pieces: see sendRest
+			n = uint32(min(w.End-o.at, d.partLimit()) / bs)
+			lba, data = o.at/bs, zeroes[:uint64(n)*bs]
 		}
 		if d.lun.short {
 			o.cmd.CDB = scsi.Write10(uint32(lba), uint16(n), w.Stable && d.lun.FUA)

@@ -28,8 +28,10 @@ type Device struct {
 	known   bool // lun is valid
 	ready   bool // it was known with a path that is active
 	readyAt time.Duration
-	used    bool // a request was submitted
-	moved   bool // a slot changed in a way that may concern others
+	used    bool          // a request was submitted
+	wrote   bool          // one that changes blocks was begun
+	askedAt time.Duration // when it was last looked whether the LUN is write protected
+	moved   bool          // a slot changed in a way that may concern others
 	fatal   error
 	sync10  bool // the LUN knows only SYNCHRONIZE CACHE(10)
 	noSync  bool // it knows none
@@ -104,8 +106,9 @@ func (d *Device) Submit(now time.Duration, r *Request) {
 	case !d.valid(r):
 		r.fail(EINVAL, nil)
 	case r.changes() && d.ReadOnly():
+		d.askProtection()
 		r.fail(EPERM, nil)
-	case r.Op == Cache, r.Op == Flush && d.ReadOnly(), r.Op == Trim && !d.lun.CanTrim():
+	case r.Op == Cache, r.Op == Flush && d.ReadOnly() && !d.wrote, r.Op == Trim && !d.lun.CanTrim():
 	case r.Op == Flush:
 		d.flush(r)
 		return

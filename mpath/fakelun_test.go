@@ -30,6 +30,8 @@ type fakeLUN struct {
 	noReserve bool // no persistent reservations
 	noSync    bool
 
+	answer func(*scsi.Command, scsi.CDB) error // a refusal, nil to execute
+
 	transferred int // bytes of the last answer that is no read of blocks
 }
 

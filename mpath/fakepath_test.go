@@ -148,6 +148,11 @@ func (p *fakePath) execute(c *scsi.Command, cdb scsi.CDB) error {
 			return err
 		}
 	}
+	if f := p.lun.answer; f != nil && cdb.LBA != farLBA {
+		if err := f(c, cdb); err != nil {
+			return err
+		}
+	}
 	if port := p.rig.ports[p.via]; port != nil {
 		if done, err := port.execute(p, c, cdb); done {
 			return err

@@ -92,6 +92,9 @@ func (d *Device) syncAnswered(s *slot, o *op) {
 				"flushes fail; turn its write cache off", "path", s.name)
 		}
 		d.rounds.Retry(o.token)
+	case v.action == unreachable:
+		d.reverify(s)
+		d.rounds.Retry(o.token)
 	case v.action == later:
 		d.retrySync(s, o.token)
 	case v.action == inaccessible:

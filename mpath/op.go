@@ -49,6 +49,7 @@ type op struct {
 	size   uint64 // what it counts as bytes in flight
 	serial uint64 // order on its slot
 
+	at     uint64        // opWrite: where what is out begins, of zeroes that go in pieces
 	tries  int           // refusals that ask to try again at once
 	pauses int           // refusals that pass with time
 	since  time.Duration // first refusal that passes

@@ -47,6 +47,7 @@ func (d *Device) sendWrite(o *op) {
 		d.freeOp(o)
 		return
 	}
+	o.at = o.w.Off
 	d.buildWrite(o)
 	s := d.place(o)
 	if s == nil {
@@ -57,6 +58,10 @@ func (d *Device) sendWrite(o *op) {
 		o.req.scope |= 1 << s.index
 	}
 	d.ledger.Sent(o.w, s.index)
+	if o.w.Kind == barrier.Trim && !d.lun.CanTrim() {
+		d.skipTrim(o)
+		return
+	}
 	d.submit(s, o)
 }
 

@@ -17,6 +17,7 @@ const (
 	lost                       // the nexus is gone, nobody knows
 	demote                     // like later, but a simpler command may do
 	inaccessible               // not through this port now: on another path, when there is one
+	unreachable                // the path does not lead to the LUN any more
 	done                       // it was done, with an effort that the device tells of
 )
 
@@ -89,7 +90,7 @@ func judgeSense(s scsi.Sense) (action, Errno) {
 		case 0x21: // LBA out of range
 			return refuse, EINVAL
 		case 0x25: // logical unit not supported
-			return elsewhere, EIO
+			return unreachable, OK
 		}
 		return refuse, EIO
 	}

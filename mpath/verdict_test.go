@@ -42,7 +42,7 @@ func TestJudge(t *testing.T) {
 		{"write protected", sense(scsi.DataProtect, 0x27, 0x00), refuse, EPERM, scsi.NotAttention},
 		{"unknown opcode", sense(scsi.IllegalRequest, 0x20, 0x00), demote, EIO, scsi.NotAttention},
 		{"out of range", sense(scsi.IllegalRequest, 0x21, 0x00), refuse, EINVAL, scsi.NotAttention},
-		{"no such LUN", sense(scsi.IllegalRequest, 0x25, 0x00), elsewhere, EIO, scsi.NotAttention},
+		{"no such LUN", sense(scsi.IllegalRequest, 0x25, 0x00), unreachable, OK, scsi.NotAttention},
 		{"not of SCSI", errors.New("?"), refuse, EIO, scsi.NotAttention},
 	} {
 		v := judge(test.err)
