@@ -40,6 +40,10 @@ type targetSettings struct {
 	flags          *Flags
 }
 
+// targetTime2Retain is for how many seconds the tasks of a lost connection are
+// kept; only error recovery level 2 has a use for it.
+const targetTime2Retain = 20
+
 // targetFlags are the settings that `braid target` shares with `braid up`.
 var targetFlags = []string{"header_digest", "data_digest", "chap_user", "chap_secret_file",
 	"mutual_chap_user", "mutual_chap_secret_file", "log_level", "log_format"}
@@ -50,7 +54,8 @@ func newTarget() *cobra.Command {
 		Use:   "target",
 		Short: "Run the embedded iSCSI target, for tests and demonstrations",
 		Long: "Run the embedded iSCSI target: RAM or files behind one or several portals, with\n" +
-			"several sessions, MC/S, digests, CHAP and scripted faults. On readiness it prints\n" +
+			"several sessions, MC/S, digests, CHAP, error recovery up to level 2 and scripted\n" +
+			"faults. On readiness it prints\n" +
 			"`ready TARGET PORTAL...`. With --faults - it takes faults from standard input, one a\n" +
 			"line, answers each with `ok` or `error ...`, and ends with its input.",
 		Args: argCount(0, 0, "no arguments"),
@@ -77,7 +82,7 @@ func newTarget() *cobra.Command {
 	f.BoolVar(&s.noImmediate, "no-immediate-data", false, "take no immediate data")
 	f.Var(&textFlag{&s.nopInterval, "DURATION"}, "nop-interval",
 		"silence before the target probes a connection; 0: never")
-	f.IntVar(&s.level, "error-recovery-level", 0, "the highest that is granted")
+	f.IntVar(&s.level, "error-recovery-level", 2, "the highest that is granted")
 	f.StringVar(&s.faults, "faults", "", "script of faults, or - for standard input")
 	s.flags = NewFlags(f, targetFlags...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -164,10 +169,13 @@ func (s *targetSettings) config(c *Config, l *loop.Loop) (target.Config, error) 
 		HeaderDigest: digestChoice(c.HeaderDigest), DataDigest: digestChoice(c.DataDigest),
 		MaxConnections: s.maxConnections, InitialR2T: s.initialR2T, NoImmediateData: s.noImmediate,
 		NopInterval: time.Duration(s.nopInterval), CHAPRand: rand.Reader,
-		ErrorRecoveryLevel: s.level,
+		ErrorRecoveryLevel: s.level, DefaultTime2Retain: targetTime2Retain,
 	}
 	if err := login.ValidName(s.name); err != nil {
 		return cfg, usagef("--name: %w", err)
+	}
+	if s.level < 0 || s.level > 2 {
+		return cfg, usagef("--error-recovery-level: %d is none of 0, 1, 2", s.level)
 	}
 	if err := choose(&s.cache, []byte(s.cache), "none", "lun", "nexus", "claimed"); err != nil {
 		return cfg, usagef("--write-cache: %w", err)

@@ -35,6 +35,7 @@ func TestTargetUsage(t *testing.T) {
 		{"--lun 1=file:/no/such/file", "no such file"},
 		{"--portal here", `--portal: "here": write it like`},
 		{"--write-cache yes", `--write-cache: "yes" is none of none, lun, nexus`},
+		{"--error-recovery-level 3", "--error-recovery-level: 3 is none of 0, 1, 2"},
 		{"--name disk", `--name: name "disk" does not begin`},
 		{"--faults /no/such/file", "--faults: stat /no/such/file"},
 		{"--chap-user joe", "--chap-secret-file: "},

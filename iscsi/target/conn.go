@@ -73,6 +73,8 @@ type Conn struct {
 	held        int // bytes of Data-In that are kept
 	ackAsked    time.Duration
 	ackRequests int // since the initiator was last heard
+	failure     failure
+	logoutBy    time.Duration // 0: it was not asked to log out
 
 	lastRecv time.Duration
 	pinged   time.Duration // when the NOP-In left that waits for an answer
@@ -185,7 +187,9 @@ func (c *Conn) Released() {
 	c.t.leave(c)
 	c.state, c.reset, c.silent = stateGone, false, false
 	c.dropOutput()
-	c.forgetAnswers()
+	if !c.failure.waits {
+		c.forgetAnswers()
+	}
 	for i, o := range c.t.conns {
 		if o == c {
 			c.t.conns = append(c.t.conns[:i], c.t.conns[i+1:]...)
@@ -253,8 +257,8 @@ func (c *Conn) handle(now time.Duration, p *pdu.PDU) {
 	c.handleFull(now, p)
 }
 
-// streamError ends a connection whose stream cannot be followed. At error
-// recovery level 0 that ends the session (RFC 7143 section 7.1.4.1).
+// streamError ends a connection whose stream cannot be followed (RFC 7143 section
+// 7.8).
 func (c *Conn) streamError(now time.Duration, err error) {
 	c.t.cfg.Log(slog.LevelWarn, "protocol error", "portal", c.port().Address, "error", err)
 	c.fail(now)
@@ -273,16 +277,15 @@ func (c *Conn) finish(now time.Duration) {
 	c.recv.Unplace()
 }
 
-// lost says that the connection is dead. At error recovery level 0 its session
-// is then dead too.
+// lost says that the connection is dead.
 func (c *Conn) lost(now time.Duration) {
 	s := c.session
 	was := c.state
-	c.t.leave(c)
 	c.state = stateGone
 	if s != nil && was == stateFull {
-		s.end(now, endLost)
+		s.connLost(now, c)
 	}
+	c.t.leave(c)
 }
 
 // tick does what is due at now.
@@ -298,6 +301,10 @@ func (c *Conn) tick(now time.Duration) {
 			c.state, c.reset = stateGone, true
 		}
 	case stateFull:
+		if c.logoutBy > 0 && now >= c.logoutBy {
+			c.drop(now)
+			return
+		}
 		c.tickNop(now)
 		if c.state == stateFull {
 			c.askForAck(now)
@@ -313,7 +320,11 @@ func (c *Conn) deadline() time.Duration {
 	case stateClosing:
 		return c.closeBy
 	case stateFull:
-		return min(c.nopDeadline(), c.ackDeadline())
+		d := min(c.nopDeadline(), c.ackDeadline())
+		if c.logoutBy > 0 {
+			d = min(d, c.logoutBy)
+		}
+		return d
 	}
 	return Never
 }

@@ -14,6 +14,7 @@ type loginState struct {
 	begun   bool
 	stepper *login.Target
 	request pdu.LoginRequest // the latest
+	oldStat uint32           // ExpStatSN of the first
 
 	response pdu.LoginResponse // the last, which may have to wait
 	text     []byte
@@ -33,7 +34,7 @@ func (c *Conn) handleLogin(now time.Duration, p *pdu.PDU) {
 	}
 	l.request = r
 	if !l.begun {
-		l.begun = true
+		l.begun, l.oldStat = true, r.ExpStatSN
 		l.stepper = login.NewTarget(c.t.loginConfig(c.portal), r.TSIH == 0)
 	}
 	if s := c.t.faults.loginStatus(); s != nil {
@@ -160,16 +161,12 @@ func (c *Conn) joinSession(now time.Duration, key nexusKey) {
 		c.refuseLogin(now, login.Status(login.StatusNoSession), nil)
 		return
 	}
-	for _, o := range s.conns {
-		if o.cid == c.login.request.CID {
-			// The same CID again: the old connection is logged out by that
-			// (RFC 7143 section 6.3.4).
-			s.dropConn(now, o)
-			o.state, o.reset = stateGone, true
-			break
-		}
+	s.takeCID(now, c.login.request.CID, c.login.oldStat)
+	most := s.params.MaxConnections
+	if s.params.ErrorRecoveryLevel == 2 {
+		most = max(most, 2) // to clean up the other (section 6.3.4)
 	}
-	if len(s.conns) >= s.params.MaxConnections {
+	if len(s.conns) >= most {
 		c.refuseLogin(now, login.Status(login.StatusTooManyConnections), nil)
 		return
 	}

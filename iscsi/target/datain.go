@@ -22,6 +22,9 @@ type dataRun struct {
 // sendIn sends the data of a task that has it, followed by GOOD.
 func (t *Target) sendIn(now time.Duration, k *task) {
 	switch {
+	case k.waits():
+		k.state = taskSending
+		k.park()
 	case !k.answers():
 		t.free(k)
 	case k.in.length == 0:
@@ -184,14 +187,12 @@ func (in *dataIn) firstRun() uint32 { return in.dataSN - uint32(len(in.runs)) }
 
 // settleReads copies what reads that were executed have yet to send: what happens to the
 // store from now on came after them.
-func (c *Conn) settleReads() {
-	for i := range c.queue.n {
-		in := &c.queue.ring[(c.queue.head+i)%len(c.queue.ring)].in
-		if in.from == nil {
-			continue
+func (s *session) settleReads() {
+	for k := s.first; k != nil; k = k.next {
+		if in := &k.in; k.state == taskSending && in.from != nil {
+			in.buf = s.t.pool.must(in.length)
+			in.settle()
 		}
-		in.buf = c.t.pool.must(in.length)
-		in.settle()
 	}
 }
 

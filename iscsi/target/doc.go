@@ -20,7 +20,9 @@
 //
 // Error recovery: at level 1 what is sent is kept until it is acknowledged
 // (unacked.go, snack.go), and Data-Out that was lost is asked for again
-// (recoverout.go). A connection that dies takes its session along.
+// (recoverout.go). At level 2 the tasks of a connection that dies wait to be
+// reassigned to another one (failed.go, reassign.go); below, it takes its session
+// along.
 //
 // Commands are executed in the order of their delivery, and all task attributes
 // are treated as SIMPLE.

@@ -180,13 +180,17 @@ func storeSense(op *Op) scsi.Sense {
 // respond ends a task with a SCSI Response (RFC 7143 section 11.4).
 func (t *Target) respond(now time.Duration, k *task, status scsi.Status, sense *scsi.Sense) {
 	c := k.conn
-	if !k.answers() {
+	if !k.answers() && !k.waits() {
 		t.free(k)
 		return
 	}
 	k.status = status
 	if sense != nil {
 		k.sense = *sense
+	}
+	if k.waits() {
+		k.hold()
+		return
 	}
 	k.discharge() // so that the window, which the response tells, is open again
 	k.statSN = c.statSN

@@ -2,6 +2,7 @@ package target
 
 import (
 	"log/slog"
+	"slices"
 	"time"
 
 	"braid/iscsi/login"
@@ -64,6 +65,15 @@ func (t *Target) CutConn(now time.Duration, c *Conn) {
 		return
 	}
 	c.fail(now)
+}
+
+// ResetCID resets the connections that have that CID in their sessions.
+func (t *Target) ResetCID(now time.Duration, cid uint16) {
+	for _, c := range slices.Clone(t.conns) {
+		if c.state == stateFull && c.cid == cid {
+			t.CutConn(now, c)
+		}
+	}
 }
 
 // Blackhole makes a portal swallow what comes and send nothing. When it ends,
@@ -188,8 +198,8 @@ func (t *Target) LoseCache(choose func(lun uint16, lba uint64, versions int) int
 }
 
 func (t *Target) lose(choose func(lun uint16, lba uint64, versions int) int) {
-	for _, c := range t.conns {
-		c.settleReads()
+	for _, s := range t.sessions {
+		s.settleReads()
 	}
 	for _, u := range t.units {
 		if f, ok := u.Store.(Forgetful); ok {

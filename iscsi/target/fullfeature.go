@@ -122,15 +122,13 @@ func (c *Conn) rejectAt(h *pdu.Header, reason pdu.RejectReason, dataSN uint32) {
 }
 
 // protocolError ends the connection after what is queued has been sent, so that
-// the peer may learn why. Its session ends with it.
+// the peer may learn why.
 func (c *Conn) protocolError(now time.Duration, what string) {
 	c.t.cfg.Log(slog.LevelWarn, "protocol error", "initiator", c.initiator(), "error", what)
-	s := c.session
-	c.t.leave(c)
-	c.finish(now)
-	if s != nil {
-		s.end(now, endLost)
+	if s := c.session; s != nil {
+		s.connLost(now, c)
 	}
+	c.finish(now)
 }
 
 func (c *Conn) initiator() string {

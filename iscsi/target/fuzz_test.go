@@ -144,7 +144,7 @@ func FuzzConn(f *testing.F) {
 			ExpectedLen: 4096, CDB: write}, pdu.SNACK{}, pdu.DataOut{Final: true}), 0))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := newBench(t, Config{QueueDepth: 8, ErrorRecoveryLevel: len(data) % 3,
-			MaxBurstLength: 1024, MaxRecvDataSegmentLength: 512})
+			MaxBurstLength: 1024, MaxRecvDataSegmentLength: 512, DefaultTime2Retain: 1})
 		p := b.session("a", 0, 1)
 		other := b.session("b", 1, 1)
 		b.t.Delay(0, 0, 3*time.Millisecond)
@@ -154,9 +154,14 @@ func FuzzConn(f *testing.F) {
 			data = data[stepLen:]
 			b.advance(time.Millisecond)
 			if p.discard(); p.dead {
+				// The same session again where that is possible, else a new one.
+				tsih := p.resp.TSIH
 				p = b.connect(0)
-				if err := p.login(offer("a"), 1, 0, 1); err != nil {
-					t.Fatal(err)
+				if len(data)%2 == 0 || p.login(offer("a"), 1, tsih, 1) != nil {
+					p = b.connect(0)
+					if err := p.login(offer("a"), 1, 0, 1); err != nil {
+						t.Fatal(err)
+					}
 				}
 			}
 		}
@@ -167,6 +172,9 @@ func FuzzConn(f *testing.F) {
 		if r := other.result(scsi.TestUnitReady(), nil, 0); r.status != scsi.Good &&
 			r.sense.Key != scsi.UnitAttention {
 			t.Error("the other session suffers:", r)
+		}
+		if b.t.failures != 0 {
+			t.Errorf("%d connections still wait", b.t.failures)
 		}
 		if b.t.pool.out != 0 || len(b.t.delayed.heap) != 0 {
 			t.Errorf("left behind: %d bytes of buffers, %d tasks", b.t.pool.out, len(b.t.delayed.heap))

@@ -18,14 +18,14 @@ func (c *Conn) handleLogout(now time.Duration, h *pdu.Header) error {
 	case pdu.LogoutCloseSession:
 		c.sendLogout(&r, pdu.LogoutSuccess)
 		s.end(now, endLogout)
+	case pdu.LogoutRemoveForRecovery:
+		c.logoutForRecovery(now, &r)
 	case pdu.LogoutCloseConnection:
-		var o *Conn
-		for _, x := range s.conns {
-			if x.cid == r.CID {
-				o = x
-			}
-		}
+		o := s.conn(r.CID)
 		switch {
+		case o == nil && s.lost(r.CID) != nil:
+			s.forgetConn(now, s.lost(r.CID))
+			c.sendLogout(&r, pdu.LogoutSuccess)
 		case o == nil:
 			c.sendLogout(&r, pdu.LogoutCIDNotFound)
 		case len(s.conns) == 1:
@@ -36,8 +36,6 @@ func (c *Conn) handleLogout(now time.Duration, h *pdu.Header) error {
 			s.dropConn(now, o)
 			o.finish(now)
 		}
-	default:
-		c.sendLogout(&r, pdu.LogoutRecoveryNotSupported)
 	}
 	return nil
 }

@@ -76,12 +76,13 @@ func (q *earlyQueue) clear(t *Target) {
 	q.count = 0
 }
 
-// plug turns what came over c into holes.
-func (q *earlyQueue) plug(t *Target, c *Conn) {
+// forget forgets what came over c.
+func (q *earlyQueue) forget(t *Target, c *Conn) {
 	for i := range q.slots {
 		if e := &q.slots[i]; e.kind != earlyNone && e.kind != earlyHole && e.conn == c {
 			q.drop(t, e)
-			*e = early{kind: earlyHole}
+			*e = early{}
+			q.count--
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"braid/iscsi/pdu"
 )
 
 // player plays a script.
@@ -98,6 +100,19 @@ func (t *Target) apply(now time.Duration, f *fault) {
 		t.RefuseSNACKs(f.count)
 	case "refuse-reassigns":
 		t.RefuseReassigns(f.count)
+	case "reset":
+		t.ResetCID(now, uint16(f.count))
+	case "async":
+		each(func(i int) {
+			switch f.event {
+			case pdu.AsyncLogoutRequest:
+				t.AskLogout(now, i, f.min)
+			case pdu.AsyncDropConnection:
+				t.DropConns(now, i)
+			case pdu.AsyncDropSession:
+				t.DropSessions(now, i)
+			}
+		})
 	case "access":
 		if err := t.SetAccess(f.group, f.access); err != nil {
 			t.cfg.Log(slog.LevelWarn, "fault in vain", "error", err)

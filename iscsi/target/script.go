@@ -34,6 +34,10 @@ import (
 //	                                header's; `off` ends it for all
 //	refuse-snacks COUNT, refuse-reassigns COUNT
 //	                                that many are answered "rejected"
+//	reset cid N                     the connections with that CID are reset
+//	async logout TIME WHERE         initiators are asked to log out within that time
+//	async drop|drop-session WHERE   connections, or whole sessions, are dropped, and
+//	                                the initiators told
 //	access GROUP optimized|nonoptimized|standby|unavailable|transitioning
 //	                                the access state of a portal group (ALUA)
 //	lose-cache [some]               all unstable writes are lost, or a random part
@@ -69,6 +73,7 @@ type fault struct {
 	group    int
 	access   scsi.AccessState
 	some     bool
+	event    uint8 // of an Asynchronous Message
 	resource bool
 }
 
@@ -245,6 +250,10 @@ func parseFault(w *words) (f fault, err error) {
 		}
 	case "refuse-snacks", "refuse-reassigns":
 		f.count, err = w.count("refusals")
+	case "reset":
+		err = f.parseReset(w)
+	case "async":
+		err = f.parseAsync(w)
 	case "access":
 		err = f.parseAccess(w)
 	default:

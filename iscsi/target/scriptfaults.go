@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"braid/iscsi/pdu"
 	"braid/iscsi/scsi"
 )
 
@@ -122,6 +123,32 @@ func (f *fault) parseDisturb(w *words) (err error) {
 	if len(*w) > 0 && (*w)[0] == "portal" {
 		d.Portal, err = w.where()
 	}
+	return err
+}
+
+func (f *fault) parseReset(w *words) (err error) {
+	if !w.take("cid") {
+		return fmt.Errorf("%q is not `cid`", w.next())
+	}
+	f.count, err = w.count("a CID")
+	return err
+}
+
+func (f *fault) parseAsync(w *words) (err error) {
+	switch word := w.next(); word {
+	case "logout":
+		f.event = pdu.AsyncLogoutRequest
+		if f.min, err = w.duration(); err != nil {
+			return err
+		}
+	case "drop":
+		f.event = pdu.AsyncDropConnection
+	case "drop-session":
+		f.event = pdu.AsyncDropSession
+	default:
+		return fmt.Errorf("%q is none of logout, drop, drop-session", word)
+	}
+	f.portal, err = w.where()
 	return err
 }
 

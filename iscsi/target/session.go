@@ -16,7 +16,8 @@ type session struct {
 	tsih      uint16
 	params    login.Params // of the leading connection
 	conns     []*Conn
-	begun     bool // params is settled
+	failed    []*Conn // whose tasks may go on over others
+	begun     bool    // params is settled
 	over      bool
 	discovery bool
 
@@ -108,6 +109,9 @@ func (s *session) end(now time.Duration, why endReason) {
 		}
 	}
 	s.conns = nil
+	for len(s.failed) > 0 {
+		s.forgetConn(now, s.failed[0])
+	}
 	for i, o := range t.sessions {
 		if o == s {
 			t.sessions = append(t.sessions[:i], t.sessions[i+1:]...)
@@ -144,8 +148,8 @@ func (t *Target) leave(c *Conn) {
 }
 
 // dropConn ends one connection of a session that goes on: it was logged out, or
-// another took its CID. Its commands are aborted, and holes that it leaves in the
-// command order are closed (RFC 7143 sections 7.2.2 and 11.14).
+// another took its CID. Its commands are aborted; those that were not delivered
+// leave gaps in CmdSN, for the initiator to fill (RFC 7143 section 11.14).
 func (s *session) dropConn(now time.Duration, c *Conn) {
 	s.stopWaiting(c)
 	for k := s.first; k != nil; {
@@ -155,7 +159,6 @@ func (s *session) dropConn(now time.Duration, c *Conn) {
 		}
 		k = next
 	}
-	s.early.plug(s.t, c)
+	s.early.forget(s.t, c)
 	s.t.leave(c)
-	s.deliverEarly(now)
 }

@@ -33,6 +33,8 @@ type Target struct {
 	waiting []*task       // for a buffer, first come first served
 	now     time.Duration // of the latest Tick
 
+	failures int // connections that failed, whose tasks wait
+
 	faults faultState
 	script player
 	sense  [64]byte // scratch
@@ -91,6 +93,7 @@ func (t *Target) Tick(now time.Duration) {
 	t.now = now
 	t.script.run(t, now)
 	t.runDelayed(now)
+	t.expire(now)
 	for i := 0; i < len(t.conns); i++ {
 		t.conns[i].tick(now)
 	}
@@ -98,7 +101,7 @@ func (t *Target) Tick(now time.Duration) {
 
 // Deadline is when Tick is wanted next.
 func (t *Target) Deadline() time.Duration {
-	d := min(t.script.deadline(), t.delayed.deadline())
+	d := min(t.script.deadline(), t.delayed.deadline(), t.expiry())
 	for _, c := range t.conns {
 		d = min(d, c.deadline())
 	}

@@ -16,6 +16,7 @@ const (
 	taskStored               // the store has it
 	taskSending              // has Data-In to send
 	taskAnswered             // its status is not acknowledged
+	taskHeld                 // it has a status, but no connection
 )
 
 // A task is one SCSI command.

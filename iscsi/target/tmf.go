@@ -25,7 +25,8 @@ func (c *Conn) handleTask(now time.Duration, h *pdu.Header) error {
 		return err
 	}
 	s := c.session
-	if r.Immediate && r.Function != pdu.AbortTask && pdu.Less(s.expCmdSN, r.CmdSN) {
+	if r.Immediate && r.Function != pdu.AbortTask && r.Function != pdu.TaskReassign &&
+		pdu.Less(s.expCmdSN, r.CmdSN) {
 		// Commands before it are still on their way over other connections,
 		// and are meant too (RFC 7143 section 4.2.3.3).
 		if len(s.management) >= maxManagement {
@@ -77,7 +78,7 @@ func (c *Conn) manage(now time.Duration, m *management) {
 			t.abortUnit(now, m, u)
 		}
 	case pdu.TaskReassign:
-		m.respond(pdu.TaskReassignNotSupported)
+		c.reassign(now, m)
 		return
 	default:
 		m.respond(pdu.TaskFunctionNotSupported)
