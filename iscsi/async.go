@@ -21,8 +21,11 @@ func (c *Conn) async(now time.Duration, h *pdu.Header, data []byte) error {
 	}
 	switch a.Event {
 	case pdu.AsyncSCSIEvent:
-		sense, _ := scsi.ParseSense(pdu.SenseData(data))
+		sense, ok := scsi.ParseSense(pdu.SenseData(data))
 		say(slog.LevelInfo, "asynchronous SCSI event", "sense", sense)
+		if ok && scsi.LUN(a.LUN) == s.cfg.LUN {
+			s.hear(sense.Attention())
+		}
 	case pdu.AsyncLogoutRequest:
 		grace := time.Duration(a.Param3) * time.Second
 		say(slog.LevelWarn, "target asks for logout", "within", grace)
@@ -39,6 +42,7 @@ func (c *Conn) async(now time.Duration, h *pdu.Header, data []byte) error {
 	case pdu.AsyncNegotiate:
 		say(slog.LevelInfo, "target asks for negotiation, nothing is to be changed",
 			"within", time.Duration(a.Param3)*time.Second)
+		s.negotiate(now, c)
 	default:
 		say(slog.LevelInfo, "asynchronous event", "event", a.Event, "vendor_code", a.VendorCode)
 	}
@@ -93,4 +97,25 @@ func asyncError(a pdu.Async) *AsyncError {
 		Time2Wait:   time.Duration(a.Param2) * time.Second,
 		Time2Retain: time.Duration(a.Param3) * time.Second,
 	}
+}
+
+// maxHeard bounds the unit attentions that wait to be asked for. What comes then says
+// nothing that a command would not be told too.
+const maxHeard = 16
+
+func (s *Session) hear(a scsi.Attention) {
+	if a != scsi.NotAttention && len(s.heard) < maxHeard {
+		s.heard = append(s.heard, a)
+	}
+}
+
+// Heard returns the next unit attention that the target told by an asynchronous message,
+// false if there is none.
+func (s *Session) Heard() (scsi.Attention, bool) {
+	if len(s.heard) == 0 {
+		return scsi.NotAttention, false
+	}
+	a := s.heard[0]
+	s.heard = append(s.heard[:0], s.heard[1:]...)
+	return a, true
 }

@@ -190,19 +190,27 @@ func TestAsync(t *testing.T) {
 	r := newUp(t, 2, nil)
 	p := r.peers[1]
 	sense := scsi.Sense{Key: scsi.UnitAttention, ASC: 0x2a, ASCQ: 9}
-	p.async(pdu.Async{Event: pdu.AsyncSCSIEvent}, pdu.AppendSense(nil, sense.Append(nil, false)))
+	here := scsi.EncodeLUN(5)
+	p.async(pdu.Async{Event: pdu.AsyncSCSIEvent, LUN: here},
+		pdu.AppendSense(nil, sense.Append(nil, false)))
 	p.async(pdu.Async{Event: pdu.AsyncSCSIEvent}, []byte{9})
 	p.async(pdu.Async{Event: pdu.AsyncNegotiate, Param3: 3}, nil)
 	p.async(pdu.Async{Event: pdu.AsyncVendor, VendorCode: 9}, []byte("anything"))
 	p.async(pdu.Async{Event: 77}, nil)
 	p.async(pdu.Async{Event: pdu.AsyncDropConnection, Param1: 55, Param2: 2, Param3: 20}, nil)
-	p.expect(``)
+	p.expect(`Text Request F tag=2 ttt=ffffffff cmdsn=1`) // in answer to the call for negotiation
 	r.alive()
+	if a, ok := r.s.Heard(); !ok || a != scsi.CapacityChanged {
+		t.Errorf("heard %v", a)
+	}
+	if a, ok := r.s.Heard(); ok {
+		t.Errorf("heard %v as well", a)
+	}
 	if len(r.logged) != 6 {
 		t.Errorf("logged:\n%s", strings.Join(r.logged, "\n"))
 	}
 	p.async(pdu.Async{Event: pdu.AsyncTasksTerminated}, nil)
-	p.expect(`NOP-Out I F tag=3 ttt=ffffffff cmdsn=1`)
+	p.expect(`NOP-Out I F tag=4 ttt=ffffffff cmdsn=2`)
 	cmd := r.submit(scsi.Read, 512)
 	p.async(pdu.Async{Event: pdu.AsyncDropConnection, Param1: 0, Param2: 3, Param3: 40}, nil)
 	r.dead("target dropped a connection")

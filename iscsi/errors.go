@@ -98,6 +98,10 @@ func (e *AsyncError) Error() string {
 	return fmt.Sprintf("asynchronous event %d", e.Event)
 }
 
+// Orderly reports that the session ended in order, with every command answered, because
+// the target asked for that.
+func (e *AsyncError) Orderly() bool { return e.Event == pdu.AsyncLogoutRequest }
+
 // A LogoutError is a logout that was not confirmed: the target may still hold the
 // session.
 type LogoutError struct {

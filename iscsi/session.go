@@ -53,6 +53,7 @@ type Session struct {
 
 	leave    leaving
 	text     textExchange
+	heard    []scsi.Attention
 	lastSent time.Duration
 }
 

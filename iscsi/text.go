@@ -34,6 +34,7 @@ const (
 // C: the answer may be spread over many responses, each asked for.
 type textExchange struct {
 	name     string
+	on       *Conn // an empty request on that connection, in answer to the target's; else nil
 	task     *task // nil: none is under way
 	conn     *Conn
 	due      bool   // a request is to be sent
@@ -70,6 +71,18 @@ func (s *Session) Targets() (list []TargetRecord, done bool) {
 	return s.text.targets, s.text.done
 }
 
+// negotiate answers a target that asks for negotiation: with a Text Request that
+// proposes nothing, on the same connection, unless one is under way (RFC 7143 section
+// 11.9.1, event 4).
+func (s *Session) negotiate(now time.Duration, c *Conn) {
+	if s.text.busy() || s.state != sessionUp || c.state != connUp {
+		return
+	}
+	s.text = textExchange{on: c, due: true, ttt: pdu.ReservedTag,
+		deadline: now + s.cfg.LoginTimeout}
+	s.advance(now)
+}
+
 // pumpText sends the next Text Request once the command window allows.
 func (s *Session) pumpText(now time.Duration) {
 	x := &s.text
@@ -78,13 +91,17 @@ func (s *Session) pumpText(now time.Duration) {
 	}
 	var text []byte
 	if x.task == nil {
-		x.conn = s.leading
+		if x.conn = x.on; x.conn == nil {
+			x.conn = s.leading
+		}
 		if x.task = s.tasks.get(kindText); x.task == nil {
 			return
 		}
 		x.task.conn = x.conn
 		x.deadline = now + s.cfg.LoginTimeout
-		text = login.AppendPair(nil, "SendTargets", x.name)
+		if x.on == nil {
+			text = login.AppendPair(nil, "SendTargets", x.name)
+		}
 	}
 	x.due = false
 	var h pdu.Header
@@ -102,7 +119,7 @@ func (s *Session) pumpText(now time.Duration) {
 
 func (s *Session) textDue(now time.Duration) {
 	if s.text.busy() && s.state != sessionOpening && now >= s.text.deadline {
-		s.die(&TimeoutError{What: "answer to SendTargets", After: s.cfg.LoginTimeout})
+		s.die(&TimeoutError{What: "answer to Text Request", After: s.cfg.LoginTimeout})
 	}
 }
 
@@ -133,6 +150,11 @@ func (c *Conn) textResponse(now time.Duration, h *pdu.Header, data []byte) error
 		}
 		x.due, x.ttt, x.lun = true, r.TTT, r.LUN // RFC 7143 section 11.10.4
 		s.pumpText(now)
+		return nil
+	}
+	if x.on != nil { // what the target proposes is declined by silence
+		s.tasks.put(x.task)
+		*x = textExchange{}
 		return nil
 	}
 	list, skipped, err := parseTargets(x.answer, c.address)

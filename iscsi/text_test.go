@@ -86,7 +86,7 @@ func TestSendTargetsFails(t *testing.T) {
 		}, "neither final"},
 		{"no answer", func(r *rig, _ *peer) {
 			r.sleep(15 * second)
-		}, "no answer to SendTargets within 15s"},
+		}, "no answer to Text Request within 15s"},
 		{"endless", func(r *rig, p *peer) {
 			part := strings.Repeat("x", 8000)
 			for i := uint32(0); r.s.Err() == nil && i < 10000; i++ {

@@ -273,3 +273,12 @@ func (d *Device) notice(s *slot, a scsi.Attention) {
 		d.reverify(s)
 	}
 }
+
+// hear acts on what the target told of its own accord.
+func (d *Device) hear(s *slot) {
+	for a, ok := s.path.Heard(); ok; a, ok = s.path.Heard() {
+		if s.inLedger {
+			d.notice(s, a)
+		}
+	}
+}

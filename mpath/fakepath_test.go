@@ -8,6 +8,13 @@ import (
 	"braid/iscsi/scsi"
 )
 
+type askedError struct{}
+
+func (askedError) Error() string { return "the target asked for logout" }
+func (askedError) Orderly() bool { return true }
+
+var errAsked = askedError{}
+
 var errCut = errors.New("connection cut")
 
 // A fakePath executes commands on a fakeLUN when it is run, in order, unless the test has
@@ -28,7 +35,9 @@ type fakePath struct {
 
 	hold   func(c *scsi.Command, cdb scsi.CDB) bool  // commands that stay where they are
 	answer func(c *scsi.Command, cdb scsi.CDB) error // a refusal, nil to execute
-	unsent bool                                      // what is handed back had not been sent
+	asked  bool                                      // the target asked for logout: no command is taken any more
+	heard  []scsi.Attention
+	unsent bool // what is handed back had not been sent
 
 	sent     int
 	last     time.Duration
@@ -51,6 +60,11 @@ func (p *fakePath) Submit(now time.Duration, c *scsi.Command) {
 		p.done = append(p.done, c)
 		return
 	}
+	if p.asked {
+		c.Err = &scsi.NexusLostError{Cause: errAsked}
+		p.done = append(p.done, c)
+		return
+	}
 	p.last = now
 	p.queue = append(p.queue, c)
 }
@@ -64,7 +78,14 @@ func (p *fakePath) Completed() *scsi.Command {
 	return c
 }
 
-func (p *fakePath) Up() bool                { return p.up && p.err == nil }
+func (p *fakePath) Heard() (a scsi.Attention, ok bool) {
+	if ok = len(p.heard) > 0; ok {
+		a, p.heard = p.heard[0], p.heard[1:]
+	}
+	return a, ok
+}
+
+func (p *fakePath) Up() bool                { return p.up && p.err == nil && !p.asked }
 func (p *fakePath) Err() error              { return p.err }
 func (p *fakePath) Nexus() scsi.Nexus       { return p.nexus }
 func (p *fakePath) LastSent() time.Duration { return p.last }
@@ -135,6 +156,10 @@ func (p *fakePath) run() bool {
 		p.done = append(p.done, c)
 	}
 	p.queue = rest
+	if p.asked && len(p.queue) == 0 && len(p.done) == 0 {
+		p.err = errAsked
+		return true
+	}
 	if p.out && len(p.queue) == 0 && len(p.done) == 0 {
 		p.err = scsi.ErrLoggedOut
 		return true

@@ -33,32 +33,44 @@ func (f *flaps) over(now time.Duration) bool {
 	return true
 }
 
+// togetherTime is how close in time losses are that have one cause.
+const togetherTime = 10 * time.Second
+
 // flapped takes note that a path was lost which had carried I/O.
 func (d *Device) flapped(s *slot) {
 	f := &s.flaps
-	if d.cfg.FlapThreshold == 0 {
-		return
-	}
 	if d.now-f.last > d.cfg.FlapWindow+2*f.pause {
 		f.pause = 0 // that was long ago
 	}
 	f.last = d.now
-	old := func(t time.Duration) bool { return d.now-t > d.cfg.FlapWindow }
-	f.losses = append(slices.DeleteFunc(f.losses, old), d.now)
-	if f.until > 0 || len(f.losses) < d.cfg.FlapThreshold {
-		return
-	}
-	f.losses = f.losses[:0]
-	f.pause = min(max(2*f.pause, d.cfg.FlapPause), d.cfg.FlapPause<<maxFlapDoublings)
-	f.until = d.now + f.pause
-	s.stats.Marginal++
-	d.log(slog.LevelWarn, "path fails again and again; it is kept in reserve", "path", s.name,
-		"losses", d.cfg.FlapThreshold, "within", d.cfg.FlapWindow, "for", f.pause)
+	f.forget(func(t time.Duration) bool { return d.now-t > d.cfg.FlapWindow })
+	f.losses = append(f.losses, d.now)
 }
 
-// restart begins the time anew for which a path in reserve must be good.
-func (f *flaps) restart(now time.Duration) {
+func (f *flaps) forget(which func(at time.Duration) bool) {
+	f.losses = slices.DeleteFunc(f.losses, which)
+}
+
+// allFlapped takes note that no path is left: what took them all was no fault of each.
+func (d *Device) allFlapped() {
+	for _, s := range d.slots {
+		s.flaps.forget(func(t time.Duration) bool { return d.now-t < togetherTime })
+	}
+}
+
+// returned decides whether a path that is back is kept in reserve. The time for which it
+// must be good begins anew each time.
+func (d *Device) returned(s *slot) {
+	f := &s.flaps
+	if n := d.cfg.FlapThreshold; n > 0 && f.until == 0 && len(f.losses) >= n {
+		f.pause = min(max(2*f.pause, d.cfg.FlapPause), d.cfg.FlapPause<<maxFlapDoublings)
+		f.until = d.now + f.pause
+		s.stats.Marginal++
+		d.log(slog.LevelWarn, "path fails again and again; it is kept in reserve", "path", s.name,
+			"losses", len(f.losses), "within", d.cfg.FlapWindow, "for", f.pause)
+		f.losses = f.losses[:0]
+	}
 	if f.until > 0 {
-		f.until = now + f.pause
+		f.until = d.now + f.pause
 	}
 }

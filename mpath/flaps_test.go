@@ -96,3 +96,15 @@ func TestSlowLosses(t *testing.T) {
 		r.after(40 * time.Second)
 	}
 }
+
+// TestLostTogether: what takes every path is no fault of each: a target that restarts.
+func TestLostTogether(t *testing.T) {
+	r := ready(t, 2, flapConfig)
+	for range 10 {
+		r.path(0).Kill(r.now, errCut)
+		r.after(100 * ms)
+		r.path(1).Kill(r.now, errCut)
+		r.after(5 * time.Second)
+		r.wantStates("active active")
+	}
+}

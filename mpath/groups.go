@@ -33,7 +33,7 @@ func (s *slot) key() int {
 
 // present reports whether the path could carry I/O, or will when it was looked at again.
 func (s *slot) present() bool {
-	return s.inLedger && s.access.serves() && !s.outOfService
+	return s.inLedger && s.path.Up() && s.access.serves() && !s.outOfService
 }
 
 // Ranks of paths. A path that keeps failing is worse than any that does not.

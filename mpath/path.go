@@ -14,6 +14,9 @@ type Path interface {
 	// dead path is handed back as not sent.
 	Submit(now time.Duration, c *scsi.Command)
 
+	// Heard returns the next unit attention that the target told of its own accord.
+	Heard() (scsi.Attention, bool)
+
 	// Completed returns the next command that has ended, nil if there is none.
 	Completed() *scsi.Command
 
@@ -74,4 +77,11 @@ func (e *PathError) Unwrap() error { return e.Err }
 func permanent(err error) bool {
 	var p interface{ Permanent() bool }
 	return errors.As(err, &p) && p.Permanent()
+}
+
+// orderly reports whether err says that the target asked for the end of the session, and
+// every command was answered before it.
+func orderly(err error) bool {
+	var p interface{ Orderly() bool }
+	return errors.As(err, &p) && p.Orderly()
 }

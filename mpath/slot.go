@@ -103,6 +103,10 @@ func (d *Device) stepSlot(s *slot) {
 		if s.path.Deadline() <= d.now {
 			s.path.Tick(d.now)
 		}
+		if s.state == active && !s.path.Up() {
+			d.arrange() // it takes no commands any more: its target asked it to log out
+		}
+		d.hear(s)
 		if s.path.Err() != nil {
 			d.lose(s)
 		} else if d.collect(s); s.path.Err() != nil {
@@ -188,7 +192,7 @@ func (d *Device) activate(s *slot) {
 	s.probe = nil
 	if !s.inLedger {
 		s.inLedger, s.upAt = true, d.now
-		s.flaps.restart(d.now)
+		d.returned(s)
 		d.ledger.Rest(s.index, true)
 		d.ledger.Up(s.index)
 		d.rounds.Step()
@@ -249,6 +253,7 @@ func (d *Device) lose(s *slot) {
 		d.rounds.Step()
 	}
 	if alive { // what carried nothing has nothing to do with the fence
+		d.record(s, s.path.Nexus()) // the target may have named other times
 		s.fence.lastSent = s.path.LastSent()
 		s.diedAt = d.now
 	}
@@ -264,7 +269,9 @@ func (d *Device) lose(s *slot) {
 	if alive {
 		s.stats.Failovers++
 		d.endedByTarget(s, err)
-		d.flapped(s)
+		if !orderly(err) {
+			d.flapped(s)
+		}
 		d.checkSiblings()
 	}
 	d.log(slog.LevelWarn, "path lost", "path", s.name, "error", err)
@@ -399,6 +406,7 @@ func (d *Device) countPaths() {
 	if d.noPathSince == never && !d.anyAlive() && !d.hopes() {
 		d.noPathSince = d.now
 		d.lostTogether()
+		d.allFlapped()
 		if d.stopping == nil {
 			d.log(slog.LevelError, "no path left; I/O waits")
 		}
