@@ -129,12 +129,16 @@ func (c *Conn) resend(now time.Duration) error {
 		if !t.incomplete() || t.refused {
 			continue
 		}
-		if t.tries++; t.tries >= maxSNACKs {
-			return &TimeoutError{What: "answer to Data SNACK", After: maxSNACKs * snackTimeout}
-		}
 		from := t.in.sn.next
 		if t.cmd.Dir == scsi.Write {
 			from = t.out.sn.next
+		}
+		if t.tries++; t.tries >= maxSNACKs {
+			if t.cmd.Dir == scsi.Write {
+				c.skipR2Ts(t)
+				continue
+			}
+			return &TimeoutError{What: "answer to Data SNACK", After: maxSNACKs * snackTimeout}
 		}
 		if err := c.askData(t, from); err != nil {
 			return err
@@ -222,7 +226,11 @@ func (c *Conn) refusedSNACK(bad *pdu.Header, reason pdu.RejectReason) error {
 		}
 	case pdu.SNACKData:
 		t := c.s.tasks.findFor(s.ITT, kindCommand, c)
-		if t == nil || t.state != taskIssued || t.cmd.Dir != scsi.Read || !t.incomplete() {
+		if t == nil || t.state != taskIssued || !t.incomplete() {
+			return nil
+		}
+		if t.cmd.Dir == scsi.Write {
+			c.skipR2Ts(t)
 			return nil
 		}
 		t.refused = true
@@ -231,6 +239,16 @@ func (c *Conn) refusedSNACK(bad *pdu.Header, reason pdu.RejectReason) error {
 		}
 	}
 	return nil
+}
+
+// skipR2Ts waits no longer for R2Ts that are missing: the target has asked for their data
+// otherwise, or will.
+func (c *Conn) skipR2Ts(t *task) {
+	n := &t.out.sn
+	for n.missing() {
+		n.arrive(n.next)
+	}
+	c.queueTransfers(t)
 }
 
 // serviceCRC is "protocol service CRC error" of a command whose data was lost.
