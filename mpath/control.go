@@ -4,15 +4,6 @@ import "time"
 
 // What others know about paths. They may be told at any time between two Steps.
 
-// LinkDown says that the path in slot is known to be broken: the link that it leaves this
-// machine by went down. Its session is ended at once.
-func (d *Device) LinkDown(now time.Duration, slot int, cause error) {
-	if s := d.slots[slot]; s.path != nil {
-		d.now = now
-		s.path.Kill(now, cause)
-	}
-}
-
 // LinkUp says that there is new hope for the path in slot: its next session is not waited
 // for longer than the target's own time demands.
 func (d *Device) LinkUp(now time.Duration, slot int) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -18,14 +19,20 @@ const linkRefresh = 5 * time.Second
 type linkWatch struct {
 	look    func() [][]string
 	portals [][]string // of each slot
-	links   [][]int    // indexes of the links they are reached by, of each slot
+	links   [][]reach  // how they are reached, of each slot
 	down    map[int]bool
 	tell    linkListener
 	route   func(net.IP) (link int, ok bool)
 }
 
+// A reach is by which link, told by its index, a portal is reached.
+type reach struct {
+	portal string
+	link   int
+}
+
 type linkListener interface {
-	linkDown(slot int, cause error)
+	linkDown(slot int, portals []string, cause error)
 	linkUp(slot int)
 }
 
@@ -93,7 +100,7 @@ func (w *linkWatch) refresh() {
 		w.links = append(w.links, nil)
 	}
 	for slot, portals := range w.portals {
-		var links []int
+		var links []reach
 		for _, p := range portals {
 			host, _, err := net.SplitHostPort(p)
 			ip := net.ParseIP(host)
@@ -101,11 +108,11 @@ func (w *linkWatch) refresh() {
 				continue
 			}
 			if link, ok := w.route(ip); ok {
-				links = append(links, link)
+				links = append(links, reach{p, link})
 			}
 		}
 		for _, l := range w.links[slot] {
-			if w.down[l] {
+			if w.down[l.link] && !slices.Contains(links, l) {
 				links = append(links, l)
 			}
 		}
@@ -119,16 +126,18 @@ func (w *linkWatch) changed(link int, name string, up bool) {
 		return
 	}
 	for slot, links := range w.links {
+		var portals []string
 		for _, l := range links {
-			if l != link {
-				continue
+			if l.link == link {
+				portals = append(portals, l.portal)
 			}
-			if up {
-				w.tell.linkUp(slot)
-			} else {
-				w.tell.linkDown(slot, fmt.Errorf("link %s is down", name))
-			}
-			break
+		}
+		switch {
+		case len(portals) == 0:
+		case up:
+			w.tell.linkUp(slot)
+		default:
+			w.tell.linkDown(slot, portals, fmt.Errorf("link %s is down", name))
 		}
 	}
 	if up {
@@ -150,8 +159,8 @@ func (d *daemon) portals() (list [][]string) {
 	return list
 }
 
-func (d *daemon) linkDown(slot int, cause error) {
-	d.loop.Post(func(now time.Duration) { d.stack.Device().LinkDown(now, slot, cause) })
+func (d *daemon) linkDown(slot int, portals []string, cause error) {
+	d.loop.Post(func(now time.Duration) { d.stack.LinkDown(now, slot, portals, cause) })
 }
 
 func (d *daemon) linkUp(slot int) {

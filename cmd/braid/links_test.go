@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 )
 
 type linkNews struct{ heard []string }
 
-func (n *linkNews) linkDown(slot int, cause error) {
-	n.heard = append(n.heard, fmt.Sprintf("%d: %v", slot, cause))
+func (n *linkNews) linkDown(slot int, portals []string, cause error) {
+	n.heard = append(n.heard, fmt.Sprintf("%d: %v: %s", slot, cause, strings.Join(portals, " ")))
 }
 
 func (n *linkNews) linkUp(slot int) { n.heard = append(n.heard, fmt.Sprintf("%d: up", slot)) }
@@ -38,7 +39,8 @@ func TestLinkWatch(t *testing.T) {
 	w.changed(7, "eth7", true)
 	expect("a link that was up")
 	w.changed(7, "eth7", false)
-	expect("eth7 down", "0: link eth7 is down", "1: link eth7 is down")
+	expect("eth7 down", "0: link eth7 is down: 192.0.2.1:3260",
+		"1: link eth7 is down: 192.0.2.1:3260")
 	w.changed(7, "eth7", false)
 	expect("told twice")
 	delete(routes, "192.0.2.1")
@@ -48,5 +50,6 @@ func TestLinkWatch(t *testing.T) {
 	w.changed(99, "tap0", false)
 	expect("a link that nobody uses")
 	w.changed(8, "eth8", false)
-	expect("eth8 down", "1: link eth8 is down", "4: link eth8 is down")
+	expect("eth8 down", "1: link eth8 is down: 192.0.2.2:3260",
+		"4: link eth8 is down: 198.51.100.1:3260")
 }

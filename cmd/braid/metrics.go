@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"braid/iscsi"
 )
 
 // deviceMetrics makes metrics of a Status each time they are asked for.
@@ -54,6 +56,8 @@ var (
 	mFailovers  = counter("path_failovers_total", "Sessions lost.", "device", "path", "url")
 	mMarginal   = counter("path_marginal_total", "Times in reserve, after too many losses.", "device",
 		"path", "url")
+	mRecovery = counter("path_recovery_total", "What error recovery did within sessions.",
+		"device", "path", "url", "kind")
 	mService = gauge("path_service_seconds", "Smoothed time of a command.", "device", "path", "url")
 )
 
@@ -111,7 +115,20 @@ func collectPath(put func(metric, float64, ...string), device, slot string, p Pa
 	put(mRetries, float64(p.Retries), labels...)
 	put(mFailovers, float64(p.Failovers), labels...)
 	put(mMarginal, float64(p.MarginalCount), labels...)
+	for kind, n := range recoveryKinds(&p.Recovery) {
+		put(mRecovery, float64(n), append(labels, kind)...)
+	}
 	put(mService, p.ServiceTimeUS/1e6, labels...)
+}
+
+// recoveryKinds gives each of the counters its name.
+func recoveryKinds(c *iscsi.Counters) map[string]uint64 {
+	return map[string]uint64{
+		"digest_error": c.DigestErrors, "data_snack": c.DataSNACKs, "r2t_snack": c.R2TSNACKs,
+		"status_snack": c.StatusSNACKs, "data_ack": c.DataACKs, "retried_command": c.Retries,
+		"reassigned_task": c.Reassigned, "recovered_connection": c.Connections,
+		"fallback": c.Fallbacks,
+	}
 }
 
 func one(b bool) float64 {

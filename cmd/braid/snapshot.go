@@ -57,6 +57,7 @@ func (d *daemon) snapshot(now time.Duration) Status {
 			ReadBytes: p.Counters.ReadBytes, WriteBytes: p.Counters.WriteBytes,
 			Retries: p.Counters.Retries, Failovers: p.Counters.Failovers,
 			ServiceTimeUS: float64(p.Counters.ServiceTime) / float64(time.Microsecond),
+			Recovery:      d.stack.Recovery(p.Index),
 		}
 		if p.Access != "" {
 			path.ALUAGroup = int(p.Group)

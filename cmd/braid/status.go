@@ -1,5 +1,7 @@
 package main
 
+import "braid/iscsi"
+
 // Status is what `braid status -o json` and /v1/status show of a device. Its
 // fields are stable; fields may be added. Counters are cumulative since the
 // process began.
@@ -75,6 +77,7 @@ type PathStatus struct {
 	Retries       uint64             `json:"retries"`
 	Failovers     uint64             `json:"failovers"`
 	ServiceTimeUS float64            `json:"service_time_us"` // smoothed, of one command
+	Recovery      iscsi.Counters     `json:"recovery"`        // within its sessions, without losing them
 	Error         string             `json:"error,omitempty"` // why it is not active
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"braid/iscsi"
 )
 
 // renderTable writes a device as `multipath -ll` would: the device, its policy,
@@ -106,6 +108,11 @@ func writePaths(b *strings.Builder, paths []PathStatus, indent string, wide bool
 			fmt.Fprintf(t, "\tisid %s tsih %d tpg %d\tr %d (%s)\tw %d (%s)\t%d retries\t%.0f us",
 				p.ISID, p.TSIH, p.TPG, p.Reads, bytesShort(p.ReadBytes), p.Writes,
 				bytesShort(p.WriteBytes), p.Retries, p.ServiceTimeUS)
+			if r := p.Recovery; r != (iscsi.Counters{}) {
+				fmt.Fprintf(t, "\trecovery: %d SNACKs, %d commands sent again, %d reassigned, "+
+					"%d connections", r.DataSNACKs+r.R2TSNACKs+r.StatusSNACKs, r.Retries,
+					r.Reassigned, r.Connections)
+			}
 		}
 		if p.Error != "" {
 			fmt.Fprintf(t, "\t%s", p.Error)

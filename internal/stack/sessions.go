@@ -24,6 +24,9 @@ type link struct {
 
 // Open implements mpath.Connector.
 func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
+	if k.cfg.Sessions[slot].Counters == nil {
+		k.cfg.Sessions[slot].Counters = &iscsi.Counters{}
+	}
 	cfg := k.cfg.Sessions[slot]
 	cfg.Rand, cfg.CHAPRand, cfg.Log = k.cfg.Rand, k.cfg.CHAPRand, k.cfg.Log
 	if via != slot {
@@ -37,6 +40,23 @@ func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
 	k.sessions = append(k.sessions, session{Session: s})
 	k.again = true
 	return s
+}
+
+// Recovery tells what error recovery had to do in the sessions of a slot.
+func (k *Stack) Recovery(slot int) iscsi.Counters {
+	if c := k.cfg.Sessions[slot].Counters; c != nil {
+		return *c
+	}
+	return iscsi.Counters{}
+}
+
+// LinkDown says that portals of a slot cannot be reached: the link that leads to them went
+// down. What it means is the session's to say.
+func (k *Stack) LinkDown(now time.Duration, slot int, portals []string, cause error) {
+	if s := k.current[slot]; s != nil {
+		s.LinkDown(now, portals, cause)
+		k.again = true
+	}
 }
 
 // leaders gives the portals in the order in which they should lead a session that comes
