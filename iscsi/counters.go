@@ -15,7 +15,7 @@ type Counters struct {
 	Retries     uint64 `json:"retried_commands"`      // sent again; the target had not received them
 	Reassigned  uint64 `json:"reassigned_tasks"`      // moved to another connection
 	Connections uint64 `json:"recovered_connections"` // lost, and all their tasks went on
-	Fallbacks   uint64 `json:"fallbacks"`             // recoveries that failed, so that the session ended
+	Fallbacks   uint64 `json:"fallbacks"`             // failed: the session ended
 }
 
 // Counters tells what error recovery had to do.

@@ -77,7 +77,7 @@ type PathStatus struct {
 	Retries       uint64             `json:"retries"`
 	Failovers     uint64             `json:"failovers"`
 	ServiceTimeUS float64            `json:"service_time_us"` // smoothed, of one command
-	Recovery      iscsi.Counters     `json:"recovery"`        // within its sessions, without losing them
+	Recovery      iscsi.Counters     `json:"recovery"`        // within its sessions
 	Error         string             `json:"error,omitempty"` // why it is not active
 }
 
