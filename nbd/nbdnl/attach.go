@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +18,8 @@ type Config struct {
 	Device   string
 	Settings Settings
 	// Sockets is how many the kernel gets; 0 is one. With more than one,
-	// Settings.Timeout must not be 0.
+	// Settings.Timeout must not be 0. A device that is taken over keeps as many
+	// as it was made with.
 	Sockets int
 	// IOTimeout is how often the kernel looks after a request that has no
 	// answer: so long after a restart those of the old process are asked again.
@@ -65,6 +64,7 @@ type driver interface {
 	connected(index int) bool
 	backend(index int) (string, error)
 	find(backend string) (int, error)
+	sockets(index int) (int, error)
 	size(index int) (uint64, error)
 	setIOTimeout(index int, t time.Duration) error
 	setMaxRequest(index, bytes int) error
@@ -83,6 +83,7 @@ type Attachment struct {
 	watcher   *Watcher // nil if there is none
 	index     int
 	takenOver bool
+	sockets   int
 
 	cancel  context.CancelFunc // of the keepers
 	keepers sync.WaitGroup
@@ -123,7 +124,7 @@ func attach(ctx context.Context, cfg Config, d driver, dead <-chan int) (*Attach
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	a := &Attachment{cfg: cfg, driver: d, lost: make(chan error, 1)}
+	a := &Attachment{cfg: cfg, driver: d, sockets: cfg.Sockets, lost: make(chan error, 1)}
 	if err := a.choose(); err != nil {
 		return nil, err
 	}
@@ -131,8 +132,13 @@ func attach(ctx context.Context, cfg Config, d driver, dead <-chan int) (*Attach
 	var err error
 	if a.takenOver {
 		gone, err = a.takeOver(ctx)
-	} else {
-		gone, err = a.connect()
+		if cfg.Device == autoDevice && errors.Is(err, ErrDisconnected) {
+			// Disconnected under its users, who still keep it: it will not be again.
+			a.index, a.takenOver, a.sockets = -1, false, cfg.Sockets
+		}
+	}
+	if !a.takenOver {
+		gone, err = a.connect(ctx)
 	}
 	if err != nil {
 		return nil, err
@@ -146,7 +152,7 @@ func attach(ctx context.Context, cfg Config, d driver, dead <-chan int) (*Attach
 // sockets the timer of requests is Settings.Timeout, which the driver has set.
 func (a *Attachment) tune() {
 	var err error
-	if a.cfg.Sockets == 1 {
+	if a.sockets == 1 {
 		err = a.driver.setIOTimeout(a.index, a.cfg.IOTimeout)
 	}
 	if err == nil && a.cfg.MaxRequest > 0 {
@@ -188,18 +194,18 @@ func (a *Attachment) choose() (err error) {
 	a.takenOver = true
 	has, err := a.driver.backend(a.index)
 	if err == nil && (has != backend || has == "") {
-		err = fmt.Errorf("%s is connected, and stands for %q: disconnect it first "+
-			"(nbd-client -d %s), or name another", a.Path(), has, a.Path())
+		err = fmt.Errorf("%[1]s is connected, and stands for %[2]q: disconnect it first "+
+			"(braid down %[1]s, nbd-client -d %[1]s), or name another", a.Path(), has)
 	}
 	return err
 }
 
-func (a *Attachment) connect() ([]<-chan struct{}, error) {
-	pairs, err := newPairs(a.cfg.Sockets)
+func (a *Attachment) connect(ctx context.Context) ([]<-chan struct{}, error) {
+	pairs, err := newPairs(a.sockets)
 	if err != nil {
 		return nil, err
 	}
-	index, err := a.driver.Connect(a.index, a.cfg.Settings, kernelEnds(pairs)...)
+	index, err := a.connectSoon(ctx, kernelEnds(pairs))
 	if err != nil {
 		closeAll(pairs)
 		return nil, err
@@ -218,6 +224,18 @@ func (a *Attachment) connect() ([]<-chan struct{}, error) {
 	return gone, nil
 }
 
+// connectSoon waits a moment if the device that is named is not connected and yet
+// in use: for processes that have it open, as udev does with each new one.
+func (a *Attachment) connectSoon(ctx context.Context, sockets []int) (int, error) {
+	for began := time.Now(); ; {
+		index, err := a.driver.Connect(a.index, a.cfg.Settings, sockets...)
+		if !errors.Is(err, unix.EBUSY) || a.driver.connected(a.index) ||
+			time.Since(began) >= passingTime || !sleep(ctx, passingPoll) {
+			return index, err
+		}
+	}
+}
+
 // takeOver gives the device that is there this process's sockets.
 func (a *Attachment) takeOver(ctx context.Context) ([]<-chan struct{}, error) {
 	size, err := a.driver.size(a.index)
@@ -225,17 +243,21 @@ func (a *Attachment) takeOver(ctx context.Context) ([]<-chan struct{}, error) {
 		err = fmt.Errorf("%s has %d bytes, and what is to serve it only %d", a.Path(), size,
 			a.cfg.Settings.Size)
 	}
+	if err == nil {
+		a.sockets, err = a.driver.sockets(a.index)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if a.sockets != a.cfg.Sockets {
+		a.cfg.Log(slog.LevelInfo, "the device keeps the number of sockets it was made with",
+			"device", a.Path(), "sockets", a.sockets)
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeOverTimeout)
 	defer cancel()
 	var gone []<-chan struct{}
-	for range a.cfg.Sockets {
+	for range a.sockets {
 		served, err := a.join(ctx, nil)
-		if errors.Is(err, ErrServed) && len(gone) > 0 {
-			break // it was made with fewer
-		}
 		if err != nil {
 			return nil, fmt.Errorf("%s cannot be taken over: %w", a.Path(), err)
 		}
@@ -249,6 +271,9 @@ func (a *Attachment) Path() string { return Path(a.index) }
 
 // Index is its number.
 func (a *Attachment) Index() int { return a.index }
+
+// Sockets is how many the kernel has, living or dead.
+func (a *Attachment) Sockets() int { return a.sockets }
 
 // TakenOver tells that the device was there already.
 func (a *Attachment) TakenOver() bool { return a.takenOver }
@@ -279,64 +304,4 @@ func (a *Attachment) Release() {
 		a.watcher.Close()
 		a.client.Close()
 	}
-}
-
-// Detach disconnects the device and releases it. If somebody uses it, the error
-// is an *ErrInUse and nothing has changed.
-func (a *Attachment) Detach() error {
-	claimed, err := a.claimSoon()
-	if err != nil {
-		return err
-	}
-	// Keepers must not mend what is being taken down.
-	a.cancel()
-	a.keepers.Wait()
-	err = a.driver.Disconnect(a.index)
-	claimed.Close()
-	a.Release()
-	return err
-}
-
-// Processes that only look at a device, as udev does whenever it was written to,
-// are done with it soon.
-const (
-	passingTime = 3 * time.Second
-	passingPoll = 100 * time.Millisecond
-)
-
-// claimSoon is claim, which waits a moment for processes that have the device
-// open and may be about to close it.
-func (a *Attachment) claimSoon() (*os.File, error) {
-	for began := time.Now(); ; time.Sleep(passingPoll) {
-		f, err := a.claim()
-		if inUse := new(ErrInUse); !errors.As(err, &inUse) || !inUse.passing() ||
-			time.Since(began) >= passingTime {
-			return f, err
-		}
-	}
-}
-
-// passing tells whether nothing but processes use the device.
-func (e *ErrInUse) passing() bool {
-	return !slices.ContainsFunc(e.Users, func(u User) bool { return u.Kind != "process" })
-}
-
-// claim takes the device for itself if nobody uses it, so that nobody comes to
-// use it meanwhile.
-func (a *Attachment) claim() (*os.File, error) {
-	users, err := system.users(a.index)
-	if err != nil {
-		return nil, err
-	}
-	if len(users) > 0 {
-		return nil, &ErrInUse{a.Path(), users}
-	}
-	f, err := claim(a.index)
-	switch {
-	case errors.Is(err, unix.EBUSY):
-		return nil, &ErrInUse{a.Path(), []User{{"claim", "claimed by the kernel"}}}
-	case errors.Is(err, errClaimTimeout):
-		return nil, &ErrInUse{a.Path(), []User{{"claim", err.Error()}}}
-	}
-	return f, err
 }

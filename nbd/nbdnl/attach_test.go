@@ -17,13 +17,14 @@ type fakeKernel struct {
 	mu       sync.Mutex
 	bound    bool
 	settings Settings
-	sockets  []int // its copies
+	ends     []int // its copies of sockets
 	bytes    uint64
 	timeout  time.Duration
 	largest  int
 	refused  int   // sockets that were discarded
 	failWith error // of Reconfigure
 	connects []int // the index asked for at each
+	opened   int   // so many connects come while a process has the device open
 }
 
 const fakeIndex = 2
@@ -32,12 +33,12 @@ func (k *fakeKernel) Connect(index int, s Settings, sockets ...int) (int, error)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.connects = append(k.connects, index)
-	if k.bound {
+	if k.bound || len(k.connects) <= k.opened {
 		return 0, &OpError{"connect", index, unix.EBUSY}
 	}
 	k.bound, k.settings, k.bytes = true, s, s.Size
 	for _, fd := range sockets {
-		k.sockets = append(k.sockets, keepCopy(fd))
+		k.ends = append(k.ends, keepCopy(fd))
 	}
 	return fakeIndex, nil
 }
@@ -64,8 +65,8 @@ func (k *fakeKernel) Reconfigure(index int, c Change) error {
 	}
 	for _, fd := range c.Sockets {
 		if i := k.dead(); i >= 0 {
-			unix.Close(k.sockets[i])
-			k.sockets[i] = keepCopy(fd)
+			unix.Close(k.ends[i])
+			k.ends[i] = keepCopy(fd)
 		} else {
 			k.refused++
 		}
@@ -74,7 +75,7 @@ func (k *fakeKernel) Reconfigure(index int, c Change) error {
 }
 
 func (k *fakeKernel) dead() int {
-	for i, fd := range k.sockets {
+	for i, fd := range k.ends {
 		if !(pair{ours: fd}).kept() {
 			return i
 		}
@@ -85,10 +86,10 @@ func (k *fakeKernel) dead() int {
 func (k *fakeKernel) Disconnect(int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, fd := range k.sockets {
+	for _, fd := range k.ends {
 		unix.Close(fd)
 	}
-	k.bound, k.sockets = false, nil
+	k.bound, k.ends = false, nil
 	return nil
 }
 
@@ -104,6 +105,10 @@ func (k *fakeKernel) connected(int) (is bool) {
 }
 func (k *fakeKernel) backend(int) (string, error) { return k.settings.Backend, nil }
 func (k *fakeKernel) size(int) (uint64, error)    { return k.bytes, nil }
+func (k *fakeKernel) sockets(int) (n int, err error) {
+	k.locked(func() { n = max(len(k.ends), 1) })
+	return n, nil
+}
 func (k *fakeKernel) find(backend string) (int, error) {
 	if k.bound && k.settings.Backend == backend {
 		return fakeIndex, nil
@@ -198,6 +203,21 @@ func TestAttachNew(t *testing.T) {
 	s.wait(t, 2)
 }
 
+// A device that is named may be open in a process that looks at every new one.
+func TestAttachWhileOpen(t *testing.T) {
+	k, s := new(fakeKernel), newFakeServer()
+	k.opened = 2
+	cfg := testConfig(s)
+	cfg.Device = "/dev/nbd2"
+	mustAttach(t, cfg, k, nil).Release()
+	k = &fakeKernel{opened: 1000}
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := attach(ctx, cfg, k, nil); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestSocketIsReplaced(t *testing.T) {
 	k, s := new(fakeKernel), newFakeServer()
 	dead := make(chan int)
@@ -289,8 +309,27 @@ func TestAttachErrors(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
-		if len(k.sockets) > 0 {
+		if len(k.ends) > 0 {
 			t.Errorf("%s: the device has been left connected", name)
+		}
+	}
+}
+
+// A device that was disconnected while it is mounted is there until it is
+// unmounted, and cannot be served again.
+func TestTakeOverOfDisconnected(t *testing.T) {
+	for _, device := range []string{autoDevice, "/dev/nbd2"} {
+		k, s := new(fakeKernel), newFakeServer()
+		cfg := testConfig(s)
+		k.bound, k.settings, k.bytes = true, cfg.Settings, cfg.Settings.Size
+		k.failWith = &OpError{"reconfigure", fakeIndex, unix.EINVAL}
+		cfg.Device = device
+		_, err := attach(context.Background(), cfg, k, nil)
+		if device == autoDevice && (len(k.connects) != 1 || k.connects[0] != -1) {
+			t.Errorf("connects to %d", k.connects)
+		}
+		if device != autoDevice && !errors.Is(err, ErrDisconnected) {
+			t.Errorf("error %v", err)
 		}
 	}
 }
@@ -321,6 +360,44 @@ func TestSeveralSockets(t *testing.T) {
 	}
 }
 
+// A device keeps the number of sockets that it was made with, whatever the next
+// process would have.
+func TestTakeOverOfSeveralSockets(t *testing.T) {
+	for _, n := range []int{1, 2, 5} {
+		k, old, s := new(fakeKernel), newFakeServer(), newFakeServer()
+		cfg := testConfig(old)
+		cfg.Sockets, cfg.Settings.Timeout = 3, time.Minute
+		mustAttach(t, cfg, k, nil).Release()
+		for i := range 3 {
+			old.cut(i)
+		}
+		cfg.Sockets, cfg.Serve = n, s.serve
+		a := mustAttach(t, cfg, k, nil)
+		s.wait(t, 3)
+		s.cut(2)
+		s.wait(t, 4)
+		if a.Sockets() != 3 || k.timeout != 0 {
+			t.Errorf("%d sockets with %d configured, io_timeout %v", a.Sockets(), n, k.timeout)
+		}
+		a.Release()
+	}
+}
+
+// A socket for which there is no room is not offered again without a pause.
+func TestPauseOfUnserved(t *testing.T) {
+	var pause, all time.Duration
+	for range 8 {
+		pause = nextPause(pause, 0)
+		all += pause
+	}
+	if pause != rejoinMax || all < 2*time.Second {
+		t.Errorf("eight pauses of %v in all, the last %v", all, pause)
+	}
+	if pause = nextPause(pause, time.Minute); pause != 0 {
+		t.Errorf("%v before a socket that served is replaced", pause)
+	}
+}
+
 func TestResize(t *testing.T) {
 	k, s := new(fakeKernel), newFakeServer()
 	a := mustAttach(t, testConfig(s), k, nil)
@@ -329,5 +406,29 @@ func TestResize(t *testing.T) {
 		if err := a.Resize(size); err != nil || k.bytes != size {
 			t.Errorf("%d bytes, want %d; %v", k.bytes, size, err)
 		}
+	}
+}
+
+// A device that nobody serves is given up; one that is served stays, and goes on.
+func TestAbandon(t *testing.T) {
+	k, s := new(fakeKernel), newFakeServer()
+	cfg := testConfig(s)
+	cfg.Sockets, cfg.Settings.Timeout = 2, time.Minute
+	a := mustAttach(t, cfg, k, nil)
+	s.wait(t, 2)
+	if err := abandon(fakeIndex, k); !errors.Is(err, ErrServed) || !k.bound {
+		t.Errorf("abandoned while it is served: %v", err)
+	}
+	a.Release()
+	s.cut(1)
+	if err := abandon(fakeIndex, k); !errors.Is(err, ErrServed) || !k.bound {
+		t.Errorf("abandoned while one socket is served: %v", err)
+	}
+	s.cut(0)
+	if err := abandon(fakeIndex, k); err != nil || k.bound {
+		t.Errorf("not abandoned: %v", err)
+	}
+	if err := abandon(fakeIndex, k); !errors.Is(err, ErrDisconnected) {
+		t.Errorf("abandoned twice: %v", err)
 	}
 }

@@ -205,10 +205,14 @@ func (g *rig) config(device string) Config {
 	}
 }
 
+// requestTimeout is how old a request may be with several sockets.
+const requestTimeout = 4 * time.Second
+
 // TestMain is the daemon of the tests as well: a process that serves a file
 // until it is killed. SIGTERM makes it release the device.
 func TestMain(m *testing.M) {
 	file := flag.String("daemon", "", "serve this file")
+	sockets := flag.Int("sockets", 1, "with so many sockets")
 	flag.Parse()
 	if *file == "" {
 		os.Exit(m.Run())
@@ -217,7 +221,12 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	a, err := Attach(context.Background(), g.config("/dev/nbd0"))
+	cfg := g.config("/dev/nbd0")
+	cfg.Sockets = *sockets
+	if *sockets > 1 {
+		cfg.Settings.Timeout = requestTimeout
+	}
+	a, err := Attach(context.Background(), cfg)
 	if err != nil {
 		panic(err)
 	}
@@ -230,9 +239,9 @@ func TestMain(m *testing.M) {
 }
 
 // daemon is a process that serves file; it is killed at the end of the test.
-func daemon(t *testing.T, file string) (process *os.Process, ready string) {
+func daemon(t *testing.T, file string, flags ...string) (process *os.Process, ready string) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe", "-daemon", file)
+	cmd := exec.Command("/proc/self/exe", append(flags, "-daemon", file)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

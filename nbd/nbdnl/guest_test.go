@@ -9,9 +9,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -206,37 +204,6 @@ func TestGuestSocketLost(t *testing.T) {
 	}
 }
 
-// With two sockets, what the lost one had is asked on the other when the timeout
-// of requests is over.
-func TestGuestTwoSockets(t *testing.T) {
-	g := newTestRig(t)
-	cfg := g.config("auto")
-	cfg.Sockets, cfg.Settings.Timeout = 2, 2*time.Second
-	a, err := Attach(context.Background(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	load := exec.Command("fio", "--name=load", "--filename="+a.Path(), "--size=32m", "--rw=randrw",
-		"--bs=64k", "--ioengine=libaio", "--iodepth=16", "--numjobs=2", "--direct=1",
-		"--offset_increment=64m", "--verify=crc32c", "--verify_backlog=64", "--time_based",
-		"--runtime=8")
-	out := new(bytes.Buffer)
-	load.Stdout, load.Stderr = out, out
-	if err := load.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		time.Sleep(2 * time.Second)
-		g.cutOne()
-	}
-	if err := load.Wait(); err != nil {
-		t.Errorf("load: %v\n%s", err, out)
-	}
-	if err := a.Detach(); err != nil {
-		t.Error(err)
-	}
-}
-
 func aligned(v byte) []byte {
 	b, err := unix.Mmap(-1, 0, 1<<20, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
@@ -297,60 +264,6 @@ func TestGuestStatusAndDisconnect(t *testing.T) {
 	if err := c.Reconfigure(7, Change{Backend: backend}); !errors.Is(err, unix.EINVAL) {
 		t.Errorf("reconfigure after that: %v", err)
 	}
-}
-
-// The serving process is killed under a mounted file system with verified load,
-// then replaced in good order, then killed again: nothing is lost and no error
-// is seen.
-func TestGuestKill(t *testing.T) {
-	const file = "/tmp/kill-disk"
-	defer os.Remove(file)
-	process, ready := daemon(t, file)
-	if ready != "ready /dev/nbd0 false" {
-		t.Fatal(ready)
-	}
-	command(t, "mkfs.ext4", "-q", "/dev/nbd0")
-	mount := t.TempDir()
-	command(t, "mount", "/dev/nbd0", mount)
-	load := exec.Command("fio", "--name=load", "--directory="+mount, "--size=48m", "--rw=randrw",
-		"--bsrange=4k-512k", "--ioengine=libaio", "--iodepth=16", "--direct=1", "--fsync=32",
-		"--verify=crc32c", "--verify_backlog=64", "--time_based", "--runtime=28")
-	out := new(bytes.Buffer)
-	load.Stdout, load.Stderr = out, out
-	if err := load.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 4 {
-		time.Sleep(4 * time.Second)
-		if i == 2 {
-			process.Signal(syscall.SIGTERM)
-		} else {
-			process.Kill()
-		}
-		process.Wait()
-		time.Sleep(time.Second) // the device is served by nobody
-		began := time.Now()
-		if process, ready = daemon(t, file); ready != "ready /dev/nbd0 true" {
-			t.Fatal(ready)
-		}
-		t.Logf("taken over after %v", time.Since(began))
-	}
-	if err := load.Wait(); err != nil {
-		t.Fatalf("load: %v\n%s", err, out)
-	}
-	command(t, "umount", mount)
-	command(t, "e2fsck", "-fn", "/dev/nbd0")
-	process.Kill()
-	process.Wait()
-	c, err := Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if err := c.Disconnect(0); err != nil {
-		t.Error(err)
-	}
-	t.Logf("%s", command(t, "sh", "-c", "dmesg | grep nbd0 | tail -n 40"))
 }
 
 func newTestRigNamed(t *testing.T, name string) *rig {

@@ -2,8 +2,11 @@ package nbdnl
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // keep starts a goroutine per socket that replaces it whenever it is lost, and
@@ -43,16 +46,18 @@ func tell(news []chan struct{}) {
 }
 
 func (a *Attachment) keepOne(ctx context.Context, gone <-chan struct{}, dead <-chan struct{}) {
-	for {
+	var pause time.Duration
+	for joined := time.Now(); ; joined = time.Now() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-gone:
 		}
-		if ctx.Err() != nil {
+		began := time.Now()
+		pause = nextPause(pause, time.Since(joined))
+		if !sleep(ctx, pause) {
 			return
 		}
-		began := time.Now()
 		next, err := a.join(ctx, dead)
 		switch {
 		case ctx.Err() != nil:
@@ -65,9 +70,30 @@ func (a *Attachment) keepOne(ctx context.Context, gone <-chan struct{}, dead <-c
 			}
 			return
 		}
-		a.cfg.Log(slog.LevelWarn, "the kernel had lost its socket, and has a new one",
+		a.cfg.Log(slog.LevelWarn, "the kernel had lost a socket, and has a new one",
 			"device", a.Path(), "after", time.Since(began))
 		gone = next
+	}
+}
+
+// nextPause is how long the replacement of a socket waits. One that has lasted
+// no time was not served: there was no room for it, and soon there may be.
+func nextPause(last, lasted time.Duration) time.Duration {
+	if lasted >= rejoinMax {
+		return 0
+	}
+	return min(max(2*last, rejoinMin), rejoinMax)
+}
+
+// sleep is false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return ctx.Err() == nil
 	}
 }
 
@@ -107,8 +133,8 @@ func (a *Attachment) offer(p pair) error {
 	err := a.driver.Reconfigure(a.index, Change{Backend: s.Backend, Sockets: []int{p.kernel},
 		DeadTimeout: s.DeadTimeout})
 	p.closeKernelEnd()
-	if err != nil && !a.driver.connected(a.index) {
-		return ErrDisconnected
+	if errors.Is(err, unix.EINVAL) {
+		return ErrDisconnected // of the right backend, so nothing else is wrong
 	}
 	return err
 }

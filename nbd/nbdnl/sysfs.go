@@ -78,6 +78,16 @@ func (d devices) find(backend string) (int, error) {
 	return -1, nil
 }
 
+// sockets is how many a connected device was made with: the driver makes a queue
+// for each, but no more than there are processors.
+func (d devices) sockets(index int) (int, error) {
+	queues, err := os.ReadDir(d.attribute(index, "mq"))
+	if err == nil && len(queues) == 0 {
+		err = fmt.Errorf("%s has no queue", Path(index))
+	}
+	return len(queues), err
+}
+
 // size is in bytes; sysfs counts in sectors of 512.
 func (d devices) size(index int) (uint64, error) {
 	s, err := d.read(index, "size")

@@ -53,6 +53,8 @@ func TestSysfs(t *testing.T) {
 		"sys/block/nbd3/size":             "2048\n",
 		"sys/block/nbd3/backend":          "naa.3\n",
 		"sys/block/nbd3/queue/io_timeout": "30000\n",
+		"sys/block/nbd3/mq/0/cpu_list":    "0\n",
+		"sys/block/nbd3/mq/1/cpu_list":    "1\n",
 		"sys/block/nbd4/backend":          "naa.4\n", // left over from a connection that ended
 		"sys/block/nbd5/pid":              "78\n",
 	})
@@ -61,6 +63,12 @@ func TestSysfs(t *testing.T) {
 	}
 	if n, err := d.size(3); err != nil || n != 1<<20 {
 		t.Errorf("size %d, %v", n, err)
+	}
+	if n, err := d.sockets(3); err != nil || n != 2 {
+		t.Errorf("%d sockets, %v", n, err)
+	}
+	if n, err := d.sockets(5); err == nil {
+		t.Errorf("%d sockets without a queue", n)
 	}
 	for index, want := range map[int]string{3: "naa.3", 5: ""} {
 		if got, err := d.backend(index); err != nil || got != want {
@@ -88,10 +96,19 @@ func TestUsers(t *testing.T) {
 		"30 1 43:48 / /srv/data rw,noatime shared:1 - ext4 /dev/nbd3 rw\n" +
 		"31 1 43:16 / /other rw - ext4 /dev/nbd1 rw\n" +
 		"32 1 0:45 / /pool rw - btrfs /dev/nbd3p2 rw\n" +
+		"33 1 254:4 / /on/volume rw - ext4 /dev/mapper/vg-lv rw\n" +
+		"34 1 0:46 / /on/raid rw - btrfs /dev/mapper/over rw\n" +
 		"malformed\n"
 	d := files(t, map[string]string{
 		"sys/block/nbd3/dev":                   "43:48\n",
 		"sys/block/nbd3/holders/dm-4":          "",
+		"sys/block/dm-4/dev":                   "254:4\n",
+		"sys/block/dm-4/dm/name":               "vg-lv\n",
+		"sys/block/md0/dev":                    "9:0\n",
+		"sys/block/md0/holders/dm-7":           "",
+		"sys/block/dm-7/dev":                   "254:7\n",
+		"sys/block/dm-7/dm/name":               "over\n",
+		"sys/block/dm-7/holders/md0":           "", // what cannot be does no harm
 		"sys/block/nbd3/nbd3p1/dev":            "43:49\n",
 		"sys/block/nbd3/nbd3p1/holders/md0":    "",
 		"sys/block/nbd3/nbd3p2/dev":            "43:50\n",
@@ -107,6 +124,8 @@ func TestUsers(t *testing.T) {
 		"proc/21/ns/mnt":                       "->mnt:[2]",
 		"proc/21/mountinfo":                    "40 1 43:49 / /in/container rw - xfs /dev/x rw\n",
 		"proc/21/fd/4":                         "->/dev/nbd33",
+		"proc/22/fd/4":                         "->/dev/md0",
+		"proc/22/comm":                         "dump\n",
 		"sys/block/nbd3/nbd3p2/not-of-holders": "",
 	})
 	users, err := d.users(3)
@@ -117,8 +136,9 @@ func TestUsers(t *testing.T) {
 	for _, u := range users {
 		got = append(got, u.String())
 	}
-	want := []string{"mounted on /in/container", "mounted on /pool", "mounted on /srv/data",
-		"open in dd (pid 20)", "part of dm-4", "part of md0", "used as swap space: /dev/nbd3p1"}
+	want := []string{"mounted on /in/container", "mounted on /on/raid", "mounted on /on/volume",
+		"mounted on /pool", "mounted on /srv/data", "open in dd (pid 20)", "open in dump (pid 22)",
+		"part of dm-4", "part of dm-7", "part of md0", "used as swap space: /dev/nbd3p1"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
@@ -127,5 +147,20 @@ func TestUsers(t *testing.T) {
 	}
 	if _, err := d.users(8); err == nil {
 		t.Error("of a device that is not there: no error")
+	}
+}
+
+func TestMounts(t *testing.T) {
+	d := files(t, map[string]string{
+		"sys/block/nbd3/dev": "43:48\n",
+		"proc/self/mountinfo": "30 1 43:48 / /srv/with\\040blank\\134 rw - ext4 /dev/nbd3 rw\n" +
+			"31 1 43:16 / /other rw - ext4 /dev/nbd1 rw\n",
+		"proc/1/mountinfo": "30 1 43:48 / /elsewhere rw - ext4 /dev/nbd3 rw\n",
+	})
+	if got, err := d.mounts(3); err != nil || !reflect.DeepEqual(got, []string{`/srv/with blank\`}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got := UnescapeMount(`\04\999\`); got != `\04\999\` {
+		t.Errorf("%q", got)
 	}
 }

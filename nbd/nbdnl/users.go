@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,11 +50,13 @@ func (e *ErrInUse) Error() string {
 	return fmt.Sprintf("%s is in use: %s", e.Path, strings.Join(words, ", "))
 }
 
-// maxUsers bounds a list that is made for people.
-const maxUsers = 16
+const (
+	maxUsers = 16   // a list for people
+	maxParts = 1024 // of one device, and of what is built on it
+)
 
-// Users are those who use a device: what mounts it in any namespace, swaps to
-// it, is built on it, or has it open. It finds what the caller may see; what is
+// Users are those who use a device or what is built on it: who mounts it in any
+// namespace, swaps to it, holds it or has it open. It finds what the caller may see; what is
 // not shown anywhere, such as a pool of the kernel's own file systems, shows as
 // a claim.
 func Users(index int) ([]User, error) {
@@ -71,11 +74,47 @@ func Users(index int) ([]User, error) {
 	return nil, claim.Close()
 }
 
-// part is the device or a partition of it.
-type part struct {
-	path   string // /dev/nbd0p1
-	number string // its major:minor
+// Mounts are the mount points, in the caller's namespace, of a device and of what
+// is built on it.
+func Mounts(index int) ([]string, error) { return system.mounts(index) }
+
+func (d devices) mounts(index int) ([]string, error) {
+	parts, _, err := d.parts(index)
+	if err != nil {
+		return nil, err
+	}
+	var points []string
+	for _, u := range mounts(filepath.Join(d.proc, "self/mountinfo"), parts) {
+		points = append(points, UnescapeMount(u.Name))
+	}
+	return points, nil
 }
+
+// UnescapeMount is a path that is written as in /proc/mounts: blanks and the like
+// are octal, \040.
+func UnescapeMount(s string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		if len(s) >= 4 && s[0] == '\\' {
+			if n, err := strconv.ParseUint(s[1:4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				s = s[4:]
+				continue
+			}
+		}
+		b.WriteByte(s[0])
+		s = s[1:]
+	}
+	return b.String()
+}
+
+// part is the device, a partition of it, or a device that is built on one.
+type part struct {
+	paths  []string // /dev/nbd0p1; /dev/dm-3 and /dev/mapper/vg-lv
+	number string   // its major:minor
+}
+
+func (p part) is(path string) bool { return slices.Contains(p.paths, path) }
 
 func (d devices) users(index int) ([]User, error) {
 	parts, users, err := d.parts(index)
@@ -102,28 +141,40 @@ func (d devices) users(index int) ([]User, error) {
 	return users[:min(len(users), maxUsers)], nil
 }
 
-// parts lists the device and its partitions, and who holds them.
+// parts lists the device, its partitions and all that is built on them, and what
+// that is.
 func (d devices) parts(index int) (parts []part, holders []User, err error) {
 	disk := filepath.Join(d.sys, "block", Name(index))
-	folders, err := filepath.Glob(filepath.Join(disk, Name(index)+"p[0-9]*"))
+	partitions, err := filepath.Glob(filepath.Join(disk, Name(index)+"p[0-9]*"))
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, folder := range append([]string{disk}, folders...) {
+	folders := append([]string{disk}, partitions...)
+	for i := 0; i < len(folders) && i < maxParts; i++ {
+		folder := folders[i]
 		number, err := os.ReadFile(filepath.Join(folder, "dev"))
 		if err != nil {
 			return nil, nil, err
 		}
-		parts = append(parts, part{
-			path:   filepath.Join(d.dev, filepath.Base(folder)),
+		p := part{
+			paths:  []string{filepath.Join(d.dev, filepath.Base(folder))},
 			number: strings.TrimSpace(string(number)),
-		})
+		}
+		if name, err := os.ReadFile(filepath.Join(folder, "dm/name")); err == nil {
+			p.paths = append(p.paths, filepath.Join(d.dev, "mapper", strings.TrimSpace(string(name))))
+		}
+		parts = append(parts, p)
 		held, err := filepath.Glob(filepath.Join(folder, "holders", "*"))
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, h := range held {
 			holders = append(holders, User{"holder", filepath.Base(h)})
+			above := filepath.Join(d.sys, "block", filepath.Base(h))
+			if _, err := os.Stat(filepath.Join(above, "dev")); err == nil &&
+				!slices.Contains(folders, above) {
+				folders = append(folders, above)
+			}
 		}
 	}
 	return parts, holders, nil
@@ -132,7 +183,7 @@ func (d devices) parts(index int) (parts []part, holders []User, err error) {
 func (d devices) swaps(parts []part) []User {
 	var users []User
 	eachLine(filepath.Join(d.proc, "swaps"), func(fields []string) {
-		if slices.ContainsFunc(parts, func(p part) bool { return p.path == fields[0] }) {
+		if slices.ContainsFunc(parts, func(p part) bool { return p.is(fields[0]) }) {
 			users = append(users, User{"swap", fields[0]})
 		}
 	})
@@ -150,7 +201,7 @@ func mounts(file string, parts []part) []User {
 			return
 		}
 		if slices.ContainsFunc(parts, func(p part) bool {
-			return p.number == fields[2] || p.path == fields[dash+2]
+			return p.number == fields[2] || p.is(fields[dash+2])
 		}) {
 			users = append(users, User{"mount", fields[4]})
 		}
@@ -180,7 +231,7 @@ func opens(process string, parts []part) bool {
 	}
 	for _, e := range entries {
 		target, err := os.Readlink(filepath.Join(process, "fd", e.Name()))
-		if err == nil && slices.ContainsFunc(parts, func(p part) bool { return p.path == target }) {
+		if err == nil && slices.ContainsFunc(parts, func(p part) bool { return p.is(target) }) {
 			return true
 		}
 	}
@@ -199,7 +250,7 @@ const claimTimeout = 2 * time.Second
 var errClaimTimeout = fmt.Errorf("the device could not be opened within %v", claimTimeout)
 
 // claim opens a device for nobody else to mount or build on. The error is
-// unix.EBUSY if somebody has.
+// unix.EBUSY if somebody has, also where to open it would wait.
 func claim(index int) (*os.File, error) {
 	type opened struct {
 		f   *os.File
