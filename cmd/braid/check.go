@@ -38,6 +38,12 @@ func (c *Config) Check() *ConfigError {
 var rules = []rule{
 	{"urls", checkURLs},
 	{"nbd", checkExports},
+	{"nbd_sockets", func(c *Config) error {
+		if c.NBDSockets < 1 || c.NBDSockets > maxKernelSockets {
+			return fmt.Errorf("%d is none of 1 to %d", c.NBDSockets, maxKernelSockets)
+		}
+		return nil
+	}},
 	{"fence_settle", period(func(c *Config) Duration { return c.FenceSettle }, 0)},
 	{"fence_margin", period(func(c *Config) Duration { return c.FenceMargin }, 0)},
 	{"retain", func(c *Config) error {

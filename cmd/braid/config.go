@@ -18,6 +18,7 @@ type Config struct {
 	Name         Name
 	URLs         URLs
 	NBD          Exports
+	NBDSockets   int
 	Control      SocketPath
 	Barrier      Barrier
 	PathSelector PathSelector
@@ -55,6 +56,7 @@ type Config struct {
 // Defaults is what holds where neither a file nor a flag says otherwise.
 func Defaults() Config {
 	return Config{
+		NBDSockets:   1,
 		Barrier:      "drain",
 		PathSelector: "service-time",
 		NoPath:       Queue,

@@ -19,6 +19,7 @@ urls = [
   "iscsi://10.0.1.1/iqn.2001-04.com.example:disk/1",
 ]
 nbd = ["unix:/run/braid/disk.nbd", "tcp:127.0.0.1:10809"]
+nbd_sockets = 2
 barrier = "epoch"
 no_path = "30s"
 fence_settle = "2s"
@@ -43,6 +44,7 @@ func TestParse(t *testing.T) {
 			URL{Portals: []string{host}, Target: "iqn.2001-04.com.example:disk", LUN: 1})
 	}
 	want.NBD = Exports{{"unix", "/run/braid/disk.nbd"}, {"tcp", "127.0.0.1:10809"}}
+	want.NBDSockets = 2
 	want.Barrier = "epoch"
 	want.NoPath = NoPath(30 * time.Second)
 	want.FenceSettle = Duration(2 * time.Second)
@@ -83,6 +85,7 @@ func TestBadConfigs(t *testing.T) {
 		{"duration number", head + `nop_timeout = 5`, `c.toml:3: nop_timeout: 5 has no unit: write it like "5s"`},
 		{"duration long", head + `login_timeout = "48h"`, `c.toml:3: login_timeout: 48h0m0s is too`},
 		{"erl", head + `error_recovery_level = 3`, `c.toml:3: error_recovery_level: 3 is none`},
+		{"sockets", head + `nbd_sockets = 9`, `c.toml:3: nbd_sockets: 9 is none of 1 to 8`},
 		{"bool", head + `read_only = "yes"`, `c.toml:3: read_only: "yes" is a text`},
 		{"bool number", head + `read_only = 1`, `c.toml:3: read_only: 1 is not what belongs here`},
 		{"list", head + `barrier = ["drain"]`, `c.toml:3: barrier: one value belongs here`},

@@ -2,16 +2,12 @@ package main
 
 import (
 	"fmt"
-	"path"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// kernelNotes say what older kernels lack. A device is served through one
-// socket, because with several the kernel ends one after 30 s without an answer
-// (nbd_xmit_timeout): requests could not wait for a path.
+// kernelNotes say what older kernels lack.
 var kernelNotes = []struct {
 	major, minor int
 	state, lacks string
@@ -70,33 +66,20 @@ func examineDevices(m *machine) []finding {
 	if len(disks) == 0 {
 		return nil
 	}
-	var stranded []finding
 	connected := 0
-	served := m.devices()
 	for _, disk := range disks {
-		if !m.exists(disk + "/pid") {
-			continue
+		if m.exists(disk + "/pid") {
+			connected++
 		}
-		connected++
-		device, identity := "/dev/"+path.Base(disk), m.text(disk+"/backend")
-		if !isIdentity(identity) || serves(served, device) {
-			continue
-		}
-		stranded = append(stranded, finding{"nbd devices", warned, device + " (" + identity +
+	}
+	all := []finding{{"nbd devices", allRight,
+		fmt.Sprintf("%d, of which %d are connected", len(disks), connected), ""}}
+	for _, l := range m.leftDevices() {
+		all = append(all, finding{"nbd devices", warned, l.path + " (" + l.identity +
 			") is attached, and no daemon answers for it: its I/O waits",
-			"start its daemon (systemctl start braid@NAME), or give it up: nbd-client -d " + device})
+			"start its daemon (systemctl start braid@NAME), or give it up: braid down " + l.path})
 	}
-	return append([]finding{{"nbd devices", allRight,
-		fmt.Sprintf("%d, of which %d are connected", len(disks), connected), ""}}, stranded...)
-}
-
-func serves(served map[string][]string, device string) bool {
-	for _, exports := range served {
-		if slices.Contains(exports, device) {
-			return true
-		}
-	}
-	return false
+	return all
 }
 
 // examineRights looks at what the kernel's driver asks of who attaches a device.

@@ -38,7 +38,9 @@ func examineUnits(m *machine) []finding {
 	unit := m.find(unitFolders, unitFile)
 	if unit == "" {
 		return []finding{{check, warned, unitFile + " is not installed", "install the package, or: " +
-			"cp deploy/systemd/* /etc/systemd/system/ && systemctl daemon-reload"}}
+			"cp deploy/systemd/*.service /etc/systemd/system/ && " +
+			"install -Dt /etc/systemd/system-generators deploy/systemd/braid-generator && " +
+			"systemctl daemon-reload"}}
 	}
 	all := []finding{{check, allRight, unit, ""}}
 	for _, file := range m.configs() {
@@ -94,7 +96,7 @@ func examineRules(m *machine) []finding {
 		return []finding{{"udev", warned, ruleFile +
 			" is not installed: no /dev/braid/NAME, and probing " +
 			"may hang while there is no path", "install the package, or: " +
-			"cp deploy/udev/* /etc/udev/rules.d/ && udevadm control --reload"}}
+			"cp deploy/udev/*.rules /etc/udev/rules.d/ && udevadm control --reload"}}
 	}
 	return []finding{{"udev", allRight, rules, ""}}
 }

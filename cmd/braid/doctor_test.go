@@ -137,7 +137,7 @@ func TestDoctorFinds(t *testing.T) {
 		{"stranded device", func(_ *testing.T, m *machine) {
 			m.devices = func() map[string][]string { return nil }
 		}, warned, "/dev/nbd0 (naa.6001405aabbccdd) is attached, and no daemon",
-			"nbd-client -d /dev/nbd0"},
+			"braid down /dev/nbd0"},
 		{"no admin", without(unix.CAP_SYS_ADMIN), missing, "without CAP_SYS_ADMIN", "container"},
 		{"not root", func(t *testing.T, m *machine) {
 			m.user = 1000

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -22,6 +23,14 @@ const (
 	// ioTimeout is how long after a restart the kernel sends again what the old
 	// daemon had; and how often it says in its log that a request waits.
 	ioTimeout = 5 * time.Second
+
+	// maxKernelSockets leaves room for other clients.
+	maxKernelSockets = 8
+
+	// requestTimeout is how old a request may be before the driver cuts off its
+	// socket and asks again on another; with several sockets it cannot be turned
+	// off. A command of a path that works is given up no earlier.
+	requestTimeout = 30 * time.Second
 
 	// maxRequest is the largest request of the kernel: what a target takes in one
 	// burst. The driver's own limit makes eight of a read of this size.
@@ -63,10 +72,14 @@ func (d *daemon) attach(export int, wanted string) {
 			ServerFlags: d.stack.Info().TransmissionFlags(), Backend: lun.Identity,
 			DeadTimeout: deadTimeout,
 		},
+		Sockets:    kernelSockets(d.plan.config.NBDSockets, runtime.NumCPU()),
 		IOTimeout:  ioTimeout,
 		MaxRequest: maxRequest,
 		Serve:      d.serveKernel,
 		Log:        d.log.Log,
+	}
+	if cfg.Sockets > 1 {
+		cfg.Settings.Timeout = requestTimeout
 	}
 	go func() {
 		defer cancel()
@@ -75,6 +88,12 @@ func (d *daemon) attach(export int, wanted string) {
 		close(k.done)
 		d.loop.Post(func(now time.Duration) { d.attachDone(now, export, a, err) })
 	}()
+}
+
+// kernelSockets is how many sockets the driver gets: it has no use for more than
+// there are processors.
+func kernelSockets(wanted, processors int) int {
+	return max(min(wanted, processors), 1)
 }
 
 // serveKernel hands our end of a socket to the loop.

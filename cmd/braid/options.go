@@ -29,6 +29,7 @@ func options(c *Config) []option {
 		{"nbd", &c.NBD, "WHERE",
 			"where to serve it: /dev/nbdN, auto, unix:PATH or tcp:HOST:PORT; repeatable (default auto)",
 			false},
+		{"nbd_sockets", &c.NBDSockets, "N", "sockets between the kernel's device and the daemon", false},
 		{"control", &c.Control, "unix:PATH", "control socket (default /run/braid/NAME.sock)", false},
 		{"barrier", &c.Barrier, "MODE", "drain, hold or epoch: what new writes do during a flush", false},
 		{"path_selector", &c.PathSelector, "NAME", "service-time, queue-length or round-robin", false},
