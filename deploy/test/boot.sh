@@ -1,16 +1,15 @@
 # After a boot the file system is mounted, by its line in /etc/fstab alone. Then the
 # machine is powered off, in order, with data that was not synced: nothing is lost.
 source /in/test/lib.sh
-within 60 mountpoint -q $mnt
+within $slow mountpoint -q $mnt
 active
-[ "$(findmnt -no SOURCE $mnt)" = /dev/nbd0 ]
-within 60 systemctl is-active --quiet remote-fs.target
+[ "$(findmnt -no SOURCE $mnt)" = "$(disk)" ]
+within $slow systemctl is-active --quiet remote-fs.target
 systemctl list-dependencies --no-pager --plain dev-braid-lun0.device | grep -q "$unit" ||
 	fail "the device does not want its daemon"
 [ "$(property UnitFileState)" = disabled ]
-all_up || within 30 all_up
+within $slow all_up
 head -c 48M /dev/urandom >/run/random
 cp /run/random $mnt/unsynced
 sha256sum <$mnt/unsynced >/out/sum
-note "powering off with $(awk '/^Dirty/ { print $2 }' /proc/meminfo) kB of dirty pages"
-touch /run/vm-poweroff
+off "$(awk '/^Dirty/ { print $2 }' /proc/meminfo) kB of dirty pages"

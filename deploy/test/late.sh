@@ -11,14 +11,14 @@ note "the target comes up"
 target_modules
 lun_file /out/lun.img 256
 portals
-within 60 mountpoint -q $mnt
+within $slow mountpoint -q $mnt
 active
-within 30 all_up
+within $slow all_up
+disk=$(disk)
 umount $mnt
 mkdir -p /mnt/byhand
-mount /dev/nbd0 /mnt/byhand
+mount "$disk" /mnt/byhand
 head -c 32M /dev/urandom >/run/random
 cp /run/random /mnt/byhand/unsynced
 sha256sum </mnt/byhand/unsynced >/out/sum
-note "powering off with a mount by hand"
-touch /run/vm-poweroff
+off "a mount by hand"

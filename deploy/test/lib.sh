@@ -2,8 +2,10 @@
 source /in/guest-tests/lib.sh
 trap - ERR
 
+patient=iqn.2026-01.test.guest:host
 unit=braid@lun0.service
 mnt=/srv/lun0
+slow=150 # seconds that an emulated machine may take for anything, when others run beside
 
 # fail shows what may tell why.
 fail() {
@@ -26,7 +28,7 @@ configured() {
 		urls sessions | sed 's/.*/  "&",/'
 		echo "]"
 		echo 'nbd = "auto"'
-		echo 'initiator_name = "iqn.2026-01.test.guest:host"'
+		echo "initiator_name = \"$patient\""
 		printf '%s\n' "$@"
 	} >/etc/braid/lun0.toml
 }
@@ -47,6 +49,11 @@ the_target() {
 }
 
 fstab() { echo "/dev/braid/lun0 $mnt ext4 ${1:-_netdev} 0 2" >>/etc/fstab; }
+# disk is the kernel's device. Its number may be any: one that udev looks at when a daemon
+# asks for a free one is not free.
+disk() { readlink -f /dev/braid/lun0; }
+connected() { [ -e "/sys/block/${1#/dev/}/pid" ]; }
+
 property() { systemctl show -P "$1" "${2:-$unit}"; }
 active() { [ "$(property ActiveState "${1:-}")" = active ]; }
 status() { timeout 5 braid status lun0 -o json; }
@@ -54,29 +61,49 @@ all_up() { status | jq -e '[.paths[] | select(.state == "active")] | length == 2
 no_path() { status | jq -e '.state == "queueing"' >/dev/null; }
 restarted() { active && [ "$(property MainPID)" != "$1" ]; }
 
+# uptime is in hundredths of a second.
+uptime() {
+	local up
+	read -r up _ </proc/uptime
+	echo "${up/./}"
+}
+
 # load writes checked files until a file /run/enough is there, and tells in /run/load how
-# it ended. sync makes each reach the device.
+# many, and how long the slowest took. sync makes each reach the device.
 load() {
 	rm -f /run/enough /run/load
 	(
-		n=0
+		n=0 slowest=0
 		set -e
 		while [ ! -e /run/enough ]; do
+			began=$(uptime)
 			head -c 262144 /dev/urandom >/run/block
 			cp /run/block "$mnt/f$((n % 8))"
 			sync -f $mnt
 			echo 1 >/proc/sys/vm/drop_caches
 			cmp /run/block "$mnt/f$((n % 8))"
 			n=$((n + 1))
+			took=$(($(uptime) - began))
+			[ $took -le $slowest ] || slowest=$took
 		done
-		echo "$n" >/run/load
+		echo "$n $slowest" >/run/load
 	) &
 	loader=$!
 }
 
+# enough ends the load: enough WHAT LEAST says what happened meanwhile.
 enough() {
 	touch /run/enough
 	wait $loader || fail "the load failed"
-	note "$(cat /run/load) files written and read back"
-	[ "$(cat /run/load)" -ge "${1:-3}" ] || fail "too few"
+	local n slowest
+	read -r n slowest </run/load
+	note "measured: $1: $n files, the slowest took $(bc <<<"scale=1; $slowest / 100") s"
+	[ "$n" -ge "${2:-3}" ] || fail "too few"
+}
+
+# off has the machine powered off once the test has ended.
+off() {
+	note "powering off: $*"
+	cut -d . -f 1 /proc/uptime >/out/began
+	touch /run/vm-poweroff
 }

@@ -18,24 +18,27 @@ systemctl daemon-reload
 
 note "make a file system"
 systemctl start $unit
-within 20 all_up
-within 10 test -b /dev/braid/lun0
+within $slow all_up
+within 30 test -b /dev/braid/lun0
+disk=$(disk)
 mkfs.ext4 -q -L data /dev/braid/lun0
+udevadm settle --timeout=$slow
 systemctl stop $unit
-[ ! -e /sys/block/nbd0/pid ] || fail "not detached"
-within 10 test ! -e /dev/braid/lun0
+connected "$disk" && fail "not detached"
+within 30 test ! -e /dev/braid/lun0
 
 note "the line in fstab starts the daemon"
 systemctl start srv-lun0.mount
 mountpoint -q $mnt
 active
-within 20 all_up
-udevadm settle
+within $slow all_up
+udevadm settle --timeout=$slow
+disk=$(disk)
 identity=$(status | jq -r .wwid)
 note "$identity: $(ls /dev/disk/by-id /dev/disk/by-label /dev/disk/by-uuid /dev/braid | tr '\n' ' ')"
 for link in /dev/braid/lun0 "/dev/disk/by-id/braid-$identity" \
 	"/dev/disk/by-id/wwn-0x${identity#naa.}" /dev/disk/by-label/data; do
-	[ "$(readlink -f "$link")" = /dev/nbd0 ] || fail "no $link"
+	[ "$(readlink -f "$link")" = "$disk" ] || fail "no $link"
 done
 
 note "protection"
@@ -51,7 +54,7 @@ for t in /proc/$pid/task/*; do
 done
 note "$threads threads are io flushers"
 journalctl -b --no-pager -u $unit | grep 'not protected' && fail "not all protection is there"
-[ "$(cat /sys/block/nbd0/queue/io_timeout)" != 30000 ] || fail "io_timeout was not set"
+[ "$(cat "/sys/block/${disk#/dev/}/queue/io_timeout")" != 30000 ] || fail "io_timeout was not set"
 braid doctor || fail "doctor"
 systemd-analyze security $unit --no-pager | tail -n 1
 
@@ -59,10 +62,10 @@ note "kill -9 under load"
 load
 sleep 3
 kill -9 "$pid"
-within 40 restarted "$pid"
-within 40 all_up
+within $slow restarted "$pid"
+within $slow all_up
 sleep 3
-enough
+enough "kill -9"
 mountpoint -q $mnt
 [ "$(property NRestarts)" = 1 ]
 
@@ -72,31 +75,59 @@ printf '[Service]\nWatchdogSec=4s\nTimeoutStopSec=5s\n' >/run/systemd/system/$un
 systemctl daemon-reload
 pid=$(property MainPID)
 systemctl restart $unit
-within 40 restarted "$pid"
-within 30 all_up
+within $slow restarted "$pid"
+within $slow all_up
 sleep 6 # longer than the watchdog waits
 pid=$(property MainPID)
 [ "$(property NRestarts)" = 0 ] || fail "the watchdog killed a daemon that works"
 load
 kill -STOP "$pid"
-within 60 restarted "$pid"
-within 40 all_up
+within $slow restarted "$pid"
+within $slow all_up
 sleep 2
-enough 1
-journalctl -b --no-pager -u $unit | grep -i watchdog | head -n 3
+enough "killed by the watchdog (of 4 s)" 1
+
+note "its loop is stuck, and all else of it works"
+pid=$(property MainPID)
+load
+timeout $slow strace -qq -f -p "$pid" -e trace=epoll_pwait,epoll_wait \
+	-e inject=epoll_pwait,epoll_wait:delay_enter=120000000 -o /run/strace &
+within $slow restarted "$pid"
+within $slow all_up
+sleep 2
+enough "stuck, and ended by the watchdog (of 4 s)" 1
+[ "$(journalctl -b --no-pager -u $unit | grep -c 'Watchdog timeout')" = 2 ] ||
+	fail "not the watchdog has ended it"
+journalctl -b --no-pager -u $unit -o cat | grep -q 'goroutine .*running' ||
+	fail "it does not say where it was stuck"
 
 note "upgrade under load"
 pid=$(property MainPID)
 load
 sleep 3
 dpkg -i "$new"
-within 40 restarted "$pid"
-within 40 all_up
+within $slow restarted "$pid"
+within $slow all_up
 sleep 3
-enough
+enough "upgrade"
 [ "$(status | jq -r .pid)" = "$(property MainPID)" ]
 mountpoint -q $mnt
 active srv-lun0.mount
+
+note "a device that is in use when its daemon ends stays, and is detached by name"
+systemctl stop srv-lun0.mount
+sleep infinity <"$disk" &
+user=$!
+systemctl stop $unit
+connected "$disk" || fail "detached under a process that has it open"
+braid doctor | grep -A 1 "no daemon answers for it" | grep "braid down $disk" || fail "doctor"
+braid down lun0 && fail "detached by braid down while it is open"
+kill $user
+wait $user || true
+braid down lun0
+connected "$disk" && fail "not detached by braid down"
+systemctl start srv-lun0.mount
+disk=$(disk)
 
 note "removal"
 if dpkg -r braid; then fail "removed under a mounted file system"; fi
@@ -104,10 +135,10 @@ mountpoint -q $mnt
 active
 systemctl stop srv-lun0.mount
 dpkg -r braid
-[ ! -e /sys/block/nbd0/pid ] || fail "the device is still there"
+connected "$disk" && fail "the device is still there"
 [ ! -e /usr/bin/braid ]
 [ -e /etc/braid/lun0.toml ]
-within 10 test ! -e /dev/braid/lun0
+within 30 test ! -e /dev/braid/lun0
 dpkg -P braid
 [ ! -e /var/lib/braid ]
 no_errors

@@ -80,8 +80,10 @@ func (d *daemon) awaitEnd() {
 }
 
 // down is `braid down`; its error holds what it said.
-func (d *daemon) down() (said string, err error) {
-	out, err := exec.Command(program, "down", name).CombinedOutput()
+func (d *daemon) down() (said string, err error) { return runDown(name) }
+
+func runDown(args ...string) (said string, err error) {
+	out, err := exec.Command(program, append([]string{"down"}, args...)...).CombinedOutput()
 	return string(out), err
 }
 

@@ -27,11 +27,17 @@ func TestConnections(t *testing.T) {
 	testDevice(t, l.connections(), 1, 2)
 }
 
+// With several sockets what a killed daemon had waits for the driver's timeout.
+func TestSockets(t *testing.T) {
+	l := newLIO(t, 2, diskSize)
+	testDevice(t, l.sessions(), 2, 1, "--nbd-sockets", "2")
+}
+
 // testDevice is the life of a device with a file system on it: daemons are
 // killed and replaced under verified load, refused while it is mounted, and
 // stopped. Nothing is lost, and the file system sees no error.
-func testDevice(t *testing.T, urls []string, paths, connections int) {
-	d := up(t, urls)
+func testDevice(t *testing.T, urls []string, paths, connections int, flags ...string) {
+	d := up(t, urls, flags...)
 	s := d.awaitPaths(paths, connections)
 	if backend, err := os.ReadFile("/sys/block/nbd0/backend"); err != nil ||
 		strings.TrimSpace(string(backend)) != s.WWID || s.WWID == "" {
@@ -45,7 +51,7 @@ func testDevice(t *testing.T, urls []string, paths, connections int) {
 	run(t, "mount", "-o", "discard", device, mount)
 	files := fill(t, mount)
 
-	load := startLoad(t, mount, 30*time.Second)
+	load := startLoad(t, mount, 40*time.Second)
 	for i := range 3 {
 		time.Sleep(6 * time.Second)
 		if i == 1 {
@@ -58,7 +64,7 @@ func testDevice(t *testing.T, urls []string, paths, connections int) {
 		}
 		time.Sleep(time.Second) // nobody serves it
 		began := time.Now()
-		d = up(t, urls)
+		d = up(t, urls, flags...)
 		t.Logf("taken over after %v", time.Since(began).Round(time.Millisecond))
 	}
 	if said, err := d.down(); err == nil || !strings.Contains(said, "mounted on "+mount) {
@@ -84,7 +90,7 @@ func testDevice(t *testing.T, urls []string, paths, connections int) {
 		t.Error("the device is there after braid down")
 	}
 
-	d = up(t, urls)
+	d = up(t, urls, flags...)
 	run(t, "mount", device, mount)
 	check(t, files)
 	run(t, "umount", mount)

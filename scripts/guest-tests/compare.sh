@@ -33,11 +33,11 @@ compare() {
 	for ((i = ${#subjects[@]} - 1; i >= 0; i--)); do measure ${subjects[i]} "$@"; done
 }
 
-# measure SUBJECT RW BS DEPTH
+# measure SUBJECT RW BS DEPTH, from $jobs processes
 measure() {
 	fio --name=x --filename=${device_of[$1]} --rw=$2 --bs=$3 --iodepth=$4 --size=256M \
 		--ioengine=libaio --direct=1 --time_based --runtime=$seconds --ramp_time=1 \
-		--norandommap --randrepeat=0 --eta=never --output-format=json --output=/tmp/fio ||
+		--numjobs=${jobs:-1} --group_reporting --norandommap --randrepeat=0 --eta=never --output-format=json --output=/tmp/fio ||
 		{ cat /tmp/fio; fail "$*"; }
 	jq -c --arg subject $1 --arg load "$2 $3 x$4" '.jobs[0] | (.read, .write) |
 		select(.total_ios > 0) | {subject: $subject, load: $load, iops: (.iops | floor),

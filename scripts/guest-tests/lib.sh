@@ -155,7 +155,10 @@ provisioning() {
 	done
 }
 
-# portals makes the target, with one portal on each path.
+# portals makes the target, with one portal on each path. patient is an initiator's name
+# for which it waits longer than its 3 s for the data of a write that it has asked for: an
+# emulated machine may take that long.
+patient=
 portals() {
 	local group=$target/iscsi/$iqn/tpgt_1 i
 	mkdir -p $group
@@ -167,6 +170,11 @@ portals() {
 	echo 8 >$group/param/MaxConnections
 	mkdir -p $group/lun/lun_0
 	ln -s $store $group/lun/lun_0/link
+	if [ -n "$patient" ]; then
+		mkdir -p $group/acls/$patient/lun_0
+		ln -s $group/lun/lun_0 $group/acls/$patient/lun_0/link
+		echo 60 >$group/acls/$patient/attrib/dataout_timeout
+	fi
 	for ((i = 0; i < paths; i++)); do
 		# The listening socket belongs to the namespace of the shell that asks for it.
 		in_target mkdir $group/np/10.99.$i.2:3260
