@@ -10,8 +10,12 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// linkRefresh is how often it is looked up by which links the portals are reached.
-const linkRefresh = 5 * time.Second
+// It is looked up by which links the portals are reached when routes have changed, and
+// from time to time besides.
+const (
+	linkRefresh = time.Minute
+	routeSettle = time.Second // after a change more of them come
+)
 
 // A linkWatch knows by which network link each session leaves this machine, and
 // tells the device at once when such a link goes down, instead of letting a
@@ -58,10 +62,16 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 		d.log.Log(slog.LevelWarn, "links are not watched", "error", err)
 		return
 	}
+	routes := make(chan netlink.RouteUpdate, 64)
+	if err := netlink.RouteSubscribe(routes, done); err != nil {
+		d.log.Log(slog.LevelWarn, "routes are not watched", "error", err)
+		routes = nil
+	}
 	w := &linkWatch{down: map[int]bool{}, tell: d, route: routeTo, look: d.portals}
 	w.refresh()
-	again := time.NewTicker(linkRefresh)
+	again := time.NewTimer(linkRefresh)
 	defer again.Stop()
+	settling := false
 	for {
 		select {
 		case <-done:
@@ -72,8 +82,17 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 			}
 			attrs := u.Attrs()
 			w.changed(attrs.Index, attrs.Name, works(attrs))
+		case _, ok := <-routes:
+			if !ok {
+				routes = nil // from time to time will have to do
+			} else if !settling {
+				settling = true
+				again.Reset(routeSettle)
+			}
 		case <-again.C:
+			settling = false
 			w.refresh()
+			again.Reset(linkRefresh)
 		}
 	}
 }

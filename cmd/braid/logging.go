@@ -110,11 +110,15 @@ func fixed(v any) any {
 func (l *Log) write(out zerolog.Logger) {
 	defer close(l.gone)
 	repeats := newRepeats()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	// It wakes for nothing but lines, and for as long as something is held back.
+	wake := time.NewTimer(time.Second)
+	defer wake.Stop()
 	for {
 		select {
 		case line := <-l.lines:
+			if repeats.empty() {
+				wake.Reset(time.Second)
+			}
 			l.emit(out, repeats.add(line))
 		case <-l.quit:
 			for range len(l.lines) {
@@ -123,9 +127,12 @@ func (l *Log) write(out zerolog.Logger) {
 			l.emit(out, repeats.flush(nil))
 			l.tellDrops(out, time.Now())
 			return
-		case now := <-tick.C:
+		case now := <-wake.C:
 			l.emit(out, repeats.due(now, nil))
 			l.tellDrops(out, now)
+			if !repeats.empty() {
+				wake.Reset(time.Second)
+			}
 		}
 	}
 }

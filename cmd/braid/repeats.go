@@ -26,6 +26,9 @@ type repeated struct {
 
 func newRepeats() *repeats { return &repeats{kinds: make(map[string]*repeated)} }
 
+// empty reports whether no window is open: due has nothing to do.
+func (r *repeats) empty() bool { return len(r.order) == 0 }
+
 // add takes a line and gives those to write now.
 func (r *repeats) add(line logLine) []logLine {
 	out := r.due(line.at, nil)

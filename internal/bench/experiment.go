@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"io"
+)
 
 // A row is a workload.
 type row struct {
@@ -33,6 +37,9 @@ type experiment struct {
 	rows        []row
 	setups      []setup
 	batching    bool // the client of load.go in place of fio
+
+	// whole is an experiment that has no rows.
+	whole func(ctx context.Context, s settings, report io.Writer) error
 }
 
 const (
@@ -108,7 +115,8 @@ func experiments() []experiment {
 			{name: "crc32c", portals: 1, targetFlags: noCache,
 				flags: []string{"--header-digest", "crc32c", "--data-digest", "crc32c"}}}},
 	}
-	return append(list, barriers())
+	return append(list, barriers(),
+		experiment{name: "idle", title: "Devices that nobody uses", whole: footprint})
 }
 
 // scaled are rows with a part of their bounds.

@@ -11,6 +11,7 @@
 //	process.go      starting and ending them, and what they cost, from /proc
 //	fio.go load.go  the clients
 //	rounds.go       the order of the runs
+//	footprint.go    devices that nobody uses
 //	table.go plot.go head.go   what comes out
 package main
 
@@ -89,6 +90,12 @@ func run(ctx context.Context, s settings, all []experiment) error {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s\n", e.title)
+		if e.whole != nil {
+			if err := e.whole(ctx, s, report); err != nil {
+				return fmt.Errorf("%s: %w", e.name, err)
+			}
+			continue
+		}
 		r, err := e.run(ctx, s, lines)
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
