@@ -60,8 +60,8 @@ func (n *numbering) take(j *Judge, w *wire, p *PDU) {
 	}
 }
 
-// reach is by how much a CmdSN may be ahead: on one connection not at all, on
-// several what the others were not seen to send yet.
+// reach is by how much a number may be ahead of those that were seen: on one
+// connection not at all, on several by what the others may send, up to MaxCmdSN.
 func (n *numbering) reach(j *Judge) uint32 {
 	open := 0
 	for _, w := range j.wires {
@@ -69,17 +69,20 @@ func (n *numbering) reach(j *Judge) uint32 {
 			open++
 		}
 	}
-	if open <= 1 {
+	if open <= 1 || !n.heard || less(n.max, n.low) {
 		return 0
 	}
-	return 4096
+	return n.max - n.low
 }
 
 // immediate checks the CmdSN of what is marked for immediate delivery: the next
 // one, which is not used up.
 func (n *numbering) immediate(j *Judge, w *wire, p *PDU) {
 	sn, reach := p.CmdSN(), n.reach(j)
-	if less(sn, n.low) && !j.several() || less(n.low+reach+uint32(len(n.sent)), sn) {
+	if reach > 0 {
+		reach++ // the one after MaxCmdSN is next when all were sent
+	}
+	if less(sn, n.low) && !j.several() || less(n.low+reach, sn) {
 		j.complain(w, p, "4.2.2.1: CmdSN %d of an immediate PDU, %d is the next", sn, n.low)
 	}
 	if top, ok := n.top[w]; ok && !less(top, sn) {

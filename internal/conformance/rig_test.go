@@ -35,11 +35,12 @@ type rig struct {
 }
 
 // An event is one thing that a Judge saw: a PDU of the initiator, bytes of the
-// target, or, with neither, a new connection.
+// target, the end of a connection, or, with none of them, a new connection.
 type event struct {
 	link      int
 	initiator *PDU
 	target    []byte
+	lost      bool
 }
 
 const (
@@ -330,6 +331,7 @@ func (r *rig) sleep(d time.Duration) {
 func (r *rig) lose(l *Link) {
 	c := r.conns[l]
 	l.T.Judge.Lost(l.ID)
+	r.events = append(r.events, event{link: l.ID, lost: true})
 	c.Closed(r.now, errors.New("connection reset by peer"))
 }
 

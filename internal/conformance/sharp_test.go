@@ -15,15 +15,18 @@ import (
 // ExpStatSN that acknowledges less than it might.
 var free = masks(map[byte]string{
 	//        op F        AHS DSL  LUN               ITT      TTT      CmdSN    ExpStat
-	NopOut:   "00000000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
-	SCSI:     "00470000 00000000 ffffffffffffffff ffffffff ffffffff 00000000 00000007" + rest16,
-	TaskReq:  "00000000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
+	NopOut: "00000000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
+	SCSI:   "00470000 00000000 ffffffffffffffff ffffffff ffffffff 00000000 00000007" + rest16,
+	// On several connections the next CmdSN is not the same everywhere; ExpDataSN
+	// may ask for more than is needed.
+	TaskReq: "00000000 00000000 0000000000000000 ffffffff 00000000 0000003f 00000007" +
+		"00000000 00000003 00000000 00000000",
 	LoginReq: "00020000 00000000 0000000000000000 00000000 00000000 00000000 ffffffff" + free16,
 	// F may be 0 where the initiator has no more to say either.
 	TextReq: "00800000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
 	DataOut: "00000000 00000000 0000000000000000 00000000 00000000 00000000 00000007" + free16,
 	// Not immediate; the close of the connection with the CID 0 instead of the session.
-	LogoutReq: "40010000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
+	LogoutReq: "40010000 00000000 0000000000000000 ffffffff 00000000 0000003f 00000007" + free16,
 	// A run of 0 or another length is a fair question too; so is another start.
 	SNACK: "00000000 00000000 0000000000000000 00000000 00000000 00000000 00000007" +
 		"00000000 00000000 ffffffff ffffffff",
@@ -40,6 +43,8 @@ func replay(events []event, at int, instead []byte) *Judge {
 			j.FromInitiator(e.link, e.initiator.Wire)
 		case e.target != nil:
 			j.FromTarget(e.link, e.target)
+		case e.lost:
+			j.Lost(e.link)
 		default:
 			j.Open()
 		}
@@ -51,7 +56,7 @@ func replay(events []event, at int, instead []byte) *Judge {
 	return j
 }
 
-// Every bit of every PDU header of good exchanges is turned, one at a time: the
+// Every bit of PDU headers of every kind in good exchanges is turned, one at a time: the
 // Judge notices each that an initiator is not free to choose.
 func TestJudgeIsSharp(t *testing.T) {
 	turned, noticed := 0, 0
@@ -59,11 +64,15 @@ func TestJudgeIsSharp(t *testing.T) {
 		if j := replay(events, -1, nil); len(j.Complaints) > 0 {
 			t.Fatalf("a good exchange: %v", j.Complaints)
 		}
+		kinds := map[byte]int{}
 		for i, e := range events {
 			if e.initiator == nil {
 				continue
 			}
 			op := e.initiator.Op()
+			if kinds[op]++; kinds[op] > 5 {
+				continue // enough of its kind in one exchange
+			}
 			for bit := range 384 {
 				wire := bytes.Clone(e.initiator.Wire)
 				wire[bit/8] ^= 0x80 >> (bit % 8)
@@ -72,7 +81,8 @@ func TestJudgeIsSharp(t *testing.T) {
 					noticed++
 					continue
 				}
-				if free[op][bit/8]&(0x80>>(bit%8)) == 0 {
+				cutOff := bit/8 >= 4 && bit/8 < 8 && i+1 < len(events) && events[i+1].lost
+				if free[op][bit/8]&(0x80>>(bit%8)) == 0 && !cutOff {
 					t.Errorf("%s: bit 0x%02x of byte %d turned, and nothing was said: %x",
 						opNames[op], 0x80>>(bit%8), bit/8, wire[:48])
 				}
@@ -118,27 +128,28 @@ func exchanges(t *testing.T) (list [][]event) {
 	l.Send(l.Out(d.one(l, LogoutReq).ITT(), 0, 0, 0))
 	list = append(list, d.events)
 
-	if level(t) > 0 {
-		r := newUp(t, answers("ErrorRecoveryLevel=1"))
-		l := r.first()
-		c := r.read(3072)
-		q := r.one(l, SCSI)
-		data := dataOf(l, q, pattern(3072))
-		l.Send(data[0].Set(1, 1, ABit).Set(8, 8, lunBytes).Set(20, 4, 0x61))
-		r.one(l, SNACK)
-		l.Send(data[2])
-		r.one(l, SNACK)
-		l.Send(data[1])
-		lost := l.Status(q.ITT(), 0, nil)
-		l.Send(l.Event(4, 0, 0, 0))
-		r.one(l, SNACK)
-		l.Send(withCount(lost, 3))
-		r.done(c)
-		r.s.Logout(r.now)
-		l.Send(l.Out(r.one(l, LogoutReq).ITT(), 0, 0, 0))
-		list = append(list, r.events)
-	}
-	return list
+	// Level 1: all that a SNACK may ask for.
+	r, l = levelOne(t)
+	c = r.read(3072)
+	q = r.one(l, SCSI)
+	data := dataOf(l, q, pattern(3072))
+	l.Send(data[0].Set(1, 1, ABit).Set(8, 8, lunBytes).Set(20, 4, 0x61))
+	r.one(l, SNACK)
+	l.Send(data[2])
+	r.one(l, SNACK)
+	l.Send(data[1])
+	lost := l.Status(q.ITT(), 0, nil)
+	l.Send(l.Event(4, 0, 0, 0))
+	r.one(l, SNACK)
+	l.Send(withCount(lost, 3))
+	r.done(c)
+	r.s.Logout(r.now)
+	l.Send(l.Out(r.one(l, LogoutReq).ITT(), 0, 0, 0))
+	list = append(list, r.events)
+
+	// Level 2: a connection is lost, its task reassigned.
+	r, _ = reassignWrite(t)
+	return append(list, r.events)
 }
 
 // What a header alone does not show: each of these the Judge must notice.
