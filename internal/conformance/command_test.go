@@ -119,9 +119,6 @@ var built struct {
 // command builds braid, once, and prepares a call of it.
 func command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("builds the command")
-	}
 	built.Do(func() {
 		built.path = filepath.Join(os.TempDir(), "braid-conformance-"+filepath.Base(captured.path))
 		out, err := exec.Command("go", "build", "-o", built.path, "braid/cmd/braid").CombinedOutput()
@@ -142,6 +139,9 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // discover`, and a device that is written, read and flushed by an NBD client while
 // writes are refused for the reasons of cases 16.4.1 to 16.4.6.
 func TestBuiltCommand(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds the command")
+	}
 	for _, c := range []struct {
 		name    string
 		portals int

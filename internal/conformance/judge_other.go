@@ -70,9 +70,6 @@ func (j *Judge) textRequest(w *wire, p *PDU) {
 			j.numbers.take(j, w, p)
 		}
 	}
-	if p.TTT() == None && len(p.Data) == 0 {
-		j.complain(w, p, "11.10.5: a text without any key")
-	}
 	if !continues(p) {
 		list, bad := pairs(p.Data)
 		for _, b := range bad {

@@ -15,7 +15,8 @@ import (
 // ExpStatSN that acknowledges less than it might.
 var free = masks(map[byte]string{
 	//        op F        AHS DSL  LUN               ITT      TTT      CmdSN    ExpStat
-	NopOut: "00000000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
+	// With another opcode a NOP-Out is a Text Request without text.
+	NopOut: "04000000 00000000 0000000000000000 ffffffff 00000000 00000000 00000007" + free16,
 	SCSI:   "00470000 00000000 ffffffffffffffff ffffffff ffffffff 00000000 00000007" + rest16,
 	// On several connections the next CmdSN is not the same everywhere; ExpDataSN
 	// may ask for more than is needed.
@@ -139,7 +140,7 @@ func exchanges(t *testing.T) (list [][]event) {
 	r.one(l, SNACK)
 	l.Send(data[1])
 	lost := l.Status(q.ITT(), 0, nil)
-	l.Send(l.Event(4, 0, 0, 0))
+	l.Send(l.Event(0xff, 0, 0, 0))
 	r.one(l, SNACK)
 	l.Send(withCount(lost, 3))
 	r.done(c)
