@@ -65,3 +65,39 @@ func BenchmarkCycle(b *testing.B) {
 		y.run()
 	}
 }
+
+// BenchmarkHotBlocks is what a write costs that waits behind 8191 others, 16 of them on each
+// of 512 blocks.
+func BenchmarkHotBlocks(b *testing.B) {
+	for b.Loop() {
+		hotBlocks(512, 16)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(512*16), "ns/write")
+}
+
+// BenchmarkHotBlock is the same with all of them on one block.
+func BenchmarkHotBlock(b *testing.B) {
+	for b.Loop() {
+		hotBlocks(1, 8192)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/8192, "ns/write")
+}
+
+// hotBlocks has so many writes to each of so many blocks begun, then answered one by one.
+func hotBlocks(blocks, each uint64) (answered uint64) {
+	l := NewLedger(0)
+	l.Up(0)
+	for range each {
+		for i := range blocks {
+			w := l.New()
+			w.Off, w.End, w.Kind = i*8, i*8+8, Trim
+			l.Begin(w)
+		}
+	}
+	for w := l.Ready(); w != nil; w = l.Ready() {
+		l.Sent(w, 0)
+		l.Answered(w)
+		answered++
+	}
+	return answered
+}

@@ -140,10 +140,43 @@ func (c *invariants) index() {
 		}
 	}
 	for w := c.l.waiting.head; w != nil; w = w.next {
-		if !c.l.out.overlaps(w.Off, w.End) && !c.l.behindWaiter(w) {
+		if !c.l.out.overlaps(w.Off, w.End) && !c.behindWaiter(w) {
 			c.fail("write [%d, %d) waits for nothing", w.Off, w.End)
 		}
 	}
+	if n := c.waiters(c.l.waits.root); n != c.l.waiting.n {
+		c.fail("%d writes wait, %d in the tree", c.l.waiting.n, n)
+	}
+}
+
+// behindWaiter reports whether a write that waits longer than w has some of its blocks.
+func (c *invariants) behindWaiter(w *Write) bool {
+	for v := c.l.waiting.head; v != nil && v != w; v = v.next {
+		if v.overlaps(w.Off, w.End) {
+			return true
+		}
+	}
+	return false
+}
+
+// waiters checks the tree of those that wait, and counts them.
+func (c *invariants) waiters(w *Write) int {
+	if w == nil {
+		return 0
+	}
+	if w.in != &c.l.waiting {
+		c.fail("write [%d, %d) is among those that wait", w.Off, w.End)
+	}
+	was := w.wait
+	for i, child := range []*Write{was.left, was.right} {
+		if child != nil && (child.wait.prio > was.prio || child.before(w) != (i == 0)) {
+			c.fail("the tree of those that wait is out of order")
+		}
+	}
+	if w.sum(); w.wait != was {
+		c.fail("write [%d, %d) does not know what waits below it", w.Off, w.End)
+	}
+	return 1 + c.waiters(was.left) + c.waiters(was.right)
 }
 
 func (c *invariants) tree() {

@@ -95,7 +95,10 @@ func (l *Ledger) keep(w *Write, s *slot) {
 
 // forget lets a kept write go.
 func (l *Ledger) forget(w *Write) {
-	if w.in != nil {
+	switch {
+	case w.state == waiting:
+		l.unwait(w)
+	case w.in != nil:
 		w.in.remove(w)
 	}
 	if w.Replay {
@@ -117,12 +120,24 @@ func (l *Ledger) release(s *slot, number uint64) {
 
 // cut takes the blocks of a newly acknowledged write out of every older copy, and reports
 // whether one of those was being written again, or could not be.
-func (l *Ledger) cut(off, end uint64) (replaying bool) {
+//
+// from and to tell which blocks are free for those that wait: a copy that waited for the ones
+// that are cut may go with its others.
+func (l *Ledger) cut(off, end uint64) (replaying bool, from, to uint64) {
+	from, to = off, end
 	for k := l.kept.first(off, end); k != nil; k = l.kept.first(off, end) {
 		if k.state == ready || k.state == out || k.state == answered {
 			panic("barrier: a newer write was acknowledged while a copy is out")
 		}
 		replaying = replaying || k.Replay || k.in == &l.failed
+		if off <= k.Off && k.End <= end {
+			l.forget(k)
+			continue
+		}
+		if k.state == waiting {
+			from, to = min(from, k.Off), max(to, k.End)
+			l.waits.remove(k)
+		}
 		switch {
 		case k.Off < off && k.End > end:
 			r := l.tail(k, end)
@@ -130,16 +145,17 @@ func (l *Ledger) cut(off, end uint64) (replaying bool) {
 			l.kept.insert(r)
 		case k.Off < off:
 			k.truncate(off)
-		case k.End > end:
+		default:
 			if k.Kind == Data {
 				k.Data = k.Data[end-k.Off:]
 			}
 			k.Off = end
-		default:
-			l.forget(k)
+		}
+		if k.state == waiting {
+			l.waits.put(k)
 		}
 	}
-	return replaying
+	return replaying, from, to
 }
 
 func (w *Write) truncate(end uint64) {
@@ -172,6 +188,10 @@ func (l *Ledger) tail(k *Write, off uint64) *Write {
 		}
 	}
 	k.in.insertAfter(k, r)
+	if k.state == waiting {
+		r.wait.order = k.wait.order
+		l.waits.put(r)
+	}
 	return r
 }
 
@@ -258,7 +278,7 @@ func (l *Ledger) DropCopies() {
 	if dropped {
 		l.losses++
 	}
-	l.admit()
+	l.admitAll()
 }
 
 // Discard takes back a copy that is not out and was dropped.
@@ -271,6 +291,7 @@ func (l *Ledger) Discard(w *Write) {
 		l.haunt(w)
 	}
 	l.inAir--
+	off, end := w.Off, w.End
 	l.forget(w)
-	l.admit()
+	l.admit(off, end)
 }

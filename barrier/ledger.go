@@ -12,10 +12,11 @@ type Ledger struct {
 	slots   [MaxSlots]slot
 	out     index // ready, out, answered and abandoned writes
 	waiting list  // an earlier write has some of their blocks; in order
-	ready   list  // may be sent now
-	pending list  // copies to write again, not yet admitted
-	failed  list  // copies that the device refused to take again
-	kept    tree  // every write of which a copy is kept
+	waits   waiters
+	ready   list // may be sent now
+	pending list // copies to write again, not yet admitted
+	failed  list // copies that the device refused to take again
+	kept    tree // every write of which a copy is kept
 
 	acked    []any // owners whose writes were acknowledged
 	ackedAt  int
@@ -72,12 +73,20 @@ func (l *Ledger) Begin(w *Write) {
 }
 
 func (l *Ledger) enter(w *Write) {
-	if l.out.overlaps(w.Off, w.End) || l.behindWaiter(w) {
+	// Writes to a block go out in the order in which they came.
+	if l.out.overlaps(w.Off, w.End) || l.waits.first(w.Off, w.End) != nil {
 		w.state = waiting
 		l.waiting.push(w)
+		l.waits.add(w)
 		return
 	}
 	l.makeReady(w)
+}
+
+// unwait takes a write out of those that wait.
+func (l *Ledger) unwait(w *Write) {
+	l.waiting.remove(w)
+	l.waits.remove(w)
 }
 
 func (l *Ledger) makeReady(w *Write) {
@@ -86,23 +95,34 @@ func (l *Ledger) makeReady(w *Write) {
 	l.ready.push(w)
 }
 
-// behindWaiter reports whether a write that waits longer than w has some of w's
-// blocks: writes to a block go out in the order in which they came.
-func (l *Ledger) behindWaiter(w *Write) bool {
-	for v := l.waiting.head; v != nil && v != w; v = v.next {
-		if v.overlaps(w.Off, w.End) {
-			return true
-		}
-	}
-	return false
+// mayGo reports whether nothing is in the way of a write that waits.
+func (l *Ledger) mayGo(w *Write) bool {
+	return !l.out.overlaps(w.Off, w.End) && l.waits.first(w.Off, w.End) == w
 }
 
-// admit makes ready what waited for blocks that have become free.
-func (l *Ledger) admit() {
+// admit makes ready what waited for the blocks [off, end), which have become free. Of the
+// writes that want a block only the first can go, whatever may be in its way elsewhere.
+func (l *Ledger) admit(off, end uint64) {
+	for off < end {
+		w := l.waits.first(off, end)
+		if w == nil {
+			return
+		}
+		if l.mayGo(w) {
+			l.unwait(w)
+			l.makeReady(w)
+		}
+		l.admit(off, min(w.Off, end))
+		off = w.End
+	}
+}
+
+// admitAll makes ready what waited for any blocks.
+func (l *Ledger) admitAll() {
 	for w := l.waiting.head; w != nil; {
 		next := w.next
-		if !l.out.overlaps(w.Off, w.End) && !l.behindWaiter(w) {
-			l.waiting.remove(w)
+		if l.mayGo(w) {
+			l.unwait(w)
 			l.makeReady(w)
 		}
 		w = next
@@ -165,8 +185,7 @@ func (l *Ledger) Answered(w *Write) {
 	}
 	w.state = answered
 	if w.unknown == 0 {
-		l.acknowledge(w)
-		l.admit()
+		l.admit(l.acknowledge(w))
 	}
 }
 
@@ -215,7 +234,7 @@ func (l *Ledger) Refused(w *Write) {
 		l.inAir--
 		w.state, w.at, w.unknown, w.Replay = kept, -1, 0, false
 		l.failed.push(w)
-		l.admit()
+		l.admit(w.Off, w.End)
 		return
 	}
 	l.abandon(w)
@@ -237,9 +256,10 @@ func (l *Ledger) Abandon(w *Write) {
 	case w.Replay || w.state == out || w.state == kept || w.state == idle:
 		panic("barrier: a write is abandoned that is out or acknowledged")
 	case w.state == waiting:
-		l.waiting.remove(w)
+		off, end := w.Off, w.End
+		l.unwait(w)
 		l.free(w)
-		l.admit()
+		l.admit(off, end)
 		return
 	case w.in != nil:
 		w.in.remove(w)
@@ -254,9 +274,10 @@ func (l *Ledger) abandon(w *Write) {
 		l.drop(w)
 		return
 	}
+	off, end := w.Off, w.End
 	l.out.remove(w)
 	l.free(w)
-	l.admit()
+	l.admit(off, end)
 }
 
 // Fenced says that the lost session in slot can execute nothing any more.
@@ -276,13 +297,15 @@ func (l *Ledger) Fenced(slot int) {
 			i++
 		}
 	}
-	l.admit()
+	l.admitAll()
 }
 
 // acknowledge ends the way of an answered write: it is stable, or kept, or counted
-// as acknowledged without a copy.
-func (l *Ledger) acknowledge(w *Write) {
+// as acknowledged without a copy. It tells which blocks are free for those that wait.
+func (l *Ledger) acknowledge(w *Write) (off, end uint64) {
 	s := &l.slots[w.at]
+	off, end = w.Off, w.End
+	replaying := false
 	l.out.remove(w)
 	if w.Replay {
 		l.replays--
@@ -291,7 +314,7 @@ func (l *Ledger) acknowledge(w *Write) {
 		if l.round.active && !w.Stable {
 			s.target = max(s.target, w.number)
 		}
-	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {
+	} else if replaying, off, end = l.cut(off, end); replaying && l.round.active && !w.Stable {
 		// The flush under way waits for a copy that is cut: w stands for it now.
 		s.target = max(s.target, w.number)
 	}
@@ -311,6 +334,7 @@ func (l *Ledger) acknowledge(w *Write) {
 		s.bare = max(s.bare, w.number)
 		l.free(w)
 	}
+	return off, end
 }
 
 // Acknowledged returns the owner of the next write that was acknowledged, or nil.

@@ -48,6 +48,10 @@ func (m *cloner) ledger() {
 		t.out.writes = append(t.out.writes, m.clone(w))
 	}
 	m.list(&f.waiting, &t.waiting)
+	t.waits = waiters{seed: f.waits.seed, last: f.waits.last}
+	for w := t.waiting.head; w != nil; w = w.next {
+		t.waits.put(w)
+	}
 	m.list(&f.ready, &t.ready)
 	m.list(&f.pending, &t.pending)
 	m.list(&f.failed, &t.failed)

@@ -10,13 +10,7 @@ type tree struct {
 }
 
 func (t *tree) insert(w *Write) {
-	// xorshift: deterministic, so that one run is like another.
-	if t.seed == 0 {
-		t.seed = 2463534242
-	}
-	t.seed ^= t.seed << 13
-	t.seed ^= t.seed >> 17
-	t.seed ^= t.seed << 5
+	t.seed = xorshift(t.seed)
 	w.prio, w.left, w.right = t.seed, nil, nil
 	link := &t.root
 	for *link != nil && (*link).prio >= w.prio {

@@ -65,6 +65,7 @@ type Write struct {
 
 	left, right *Write // tree of kept writes
 	prio        uint32
+	wait        place // of those that wait
 }
 
 // Slot is the session that the write is out on, or that answered it last.
