@@ -29,6 +29,7 @@ type Ledger struct {
 	inAir    int    // of those, the admitted ones
 	replayed uint64 // how many replays were ever begun
 	bytes    uint64 // of data that were ever written again
+	doubts   uint64 // writes of which a lost session may have left the outcome open
 
 	round struct {
 		id     uint64
@@ -196,6 +197,7 @@ func (l *Ledger) Unknown(w *Write, sent bool) {
 	l.landed(w)
 	if sent {
 		w.unknown |= 1 << w.at
+		l.doubts++
 	}
 	l.again(w)
 }
@@ -332,6 +334,7 @@ func (l *Ledger) acknowledge(w *Write) (off, end uint64) {
 		l.keep(w, s)
 	default:
 		s.bare = max(s.bare, w.number)
+		s.loose += w.End - w.Off
 		l.free(w)
 	}
 	return off, end
@@ -366,6 +369,9 @@ func (l *Ledger) Unanswered() []*Write {
 	}
 	return list
 }
+
+// Resent counts the writes that ever were doubtful, and so were sent again.
+func (l *Ledger) Resent() uint64 { return l.doubts }
 
 // Doubtful counts the writes that a lost session may yet execute; only those of
 // one slot if slot is not negative.

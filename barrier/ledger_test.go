@@ -133,3 +133,64 @@ func TestManyReplays(t *testing.T) {
 		t.Errorf("%d copies written, counted %d of %d bytes", len(seen), count, bytes)
 	}
 }
+
+// TestUnstableWithoutCopies: bytes of which no copy is kept are unstable until a SYNC that was
+// sent after their answer, whatever becomes of the session meanwhile.
+func TestUnstableWithoutCopies(t *testing.T) {
+	l := NewLedger(0)
+	c := NewCoordinator(l, Epoch)
+	l.Up(0)
+	l.Up(1)
+	write := func(slot int, off, n uint64) {
+		w := l.New()
+		w.Off, w.End, w.Kind = off, off+n, Trim
+		l.Begin(w)
+		l.Sent(l.Ready(), slot)
+		l.Answered(w)
+	}
+	want := func(what string, n uint64) {
+		t.Helper()
+		if got := l.Unstable(); got != n {
+			t.Errorf("%s: %d bytes are unstable, want %d", what, got, n)
+		}
+	}
+	sync := func() (list []Token) {
+		c.Flush(&Flush{Scope: All})
+		for y, ok := c.NextSync(); ok; y, ok = c.NextSync() {
+			list = append(list, y)
+		}
+		return list
+	}
+	write(0, 0, 100)
+	write(1, 100, 10)
+	want("written on both", 110)
+	y := sync()
+	write(0, 200, 1000)
+	c.Synced(y[0])
+	c.Synced(y[1])
+	want("written after the SYNC was sent", 1000)
+	l.Lost(0)
+	want("the session is lost", 1000)
+	l.Fenced(0)
+	l.Up(0)
+	want("and is back", 1000)
+	for _, y := range sync() {
+		c.Synced(y)
+	}
+	want("and was synced", 0)
+	write(0, 0, 5)
+	write(1, 10, 7)
+	l.CacheLost()
+	want("the cache is lost", 0)
+	write(1, 10, 7)
+	l.Standby(1)
+	want("another session stands for it", 7)
+	for _, y := range sync() {
+		c.Synced(y)
+	}
+	want("and was synced", 0)
+	write(0, 0, 9)
+	l.Lost(0)
+	l.Lose(0)
+	want("all sessions were lost", 0)
+}

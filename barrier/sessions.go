@@ -10,6 +10,8 @@ type slot struct {
 	acked       uint64 // how many unstable writes it answered
 	synced      uint64 // how many of those are known to be stable
 	bare        uint64 // number of the last one without a copy
+	loose       uint64 // bytes without a copy that it ever acknowledged
+	firm        uint64 // of those, that are stable, lost or another session's by now
 	orphaned    bool   // writes without a copy were unstable when it was lost
 	bequest     bool   // orphaned, and the next living session's SYNC ends that
 	orphan      uint64 // orphaned and alive: the number whose SYNC ends that
@@ -117,6 +119,7 @@ func (l *Ledger) CacheLost() {
 			l.losses++
 			s.orphaned, s.bare = s.left, 0
 		}
+		s.firm = s.loose
 		s.synced = s.acked
 		if s.alive {
 			s.acked++
@@ -139,7 +142,7 @@ func (l *Ledger) Orphaned(slot int) bool { return l.slots[slot].orphaned && !l.s
 // SYNC.
 func (l *Ledger) Settled(slot int) {
 	s := &l.slots[slot]
-	s.orphaned, s.left = false, false
+	s.orphaned, s.left, s.firm = false, false, s.loose
 }
 
 // Losses counts the events in which acknowledged data of which there was no copy
@@ -158,6 +161,7 @@ func (l *Ledger) Lose(slot int) {
 	if !s.left || s.bare > s.orphan {
 		l.losses++
 	}
+	s.firm = s.loose
 	if !s.left {
 		s.orphaned, s.seen = false, false
 	}
@@ -201,8 +205,11 @@ func (l *Ledger) inherit() {
 		}
 		s.bequest, s.orphaned, s.left = false, false, false
 		for j := range l.slots {
-			if l.slots[j].alive && !l.slots[j].resting {
+			h := &l.slots[j]
+			if h.alive && !h.resting {
 				l.Changed(j)
+				h.loose += s.loose - s.firm // to the first of them
+				s.firm = s.loose
 			}
 		}
 		l.coverAll()
@@ -215,12 +222,14 @@ type Token struct {
 	incarnation uint64
 	epoch       uint64
 	upTo        uint64
+	loose       uint64
 }
 
 func (l *Ledger) beginSync(i int) Token {
 	s := &l.slots[i]
 	s.syncing = true
-	return Token{Slot: i, incarnation: s.incarnation, epoch: l.epoch, upTo: s.acked}
+	return Token{Slot: i, incarnation: s.incarnation, epoch: l.epoch, upTo: s.acked,
+		loose: s.loose}
 }
 
 // current reports whether t's session still is the one it was sent on.
@@ -240,12 +249,18 @@ func (l *Ledger) endSync(t Token) {
 	if t.epoch != l.epoch {
 		return
 	}
-	s.synced = max(s.synced, t.upTo)
+	s.synced, s.firm = max(s.synced, t.upTo), max(s.firm, t.loose)
 	s.orphaned = s.orphaned && s.orphan > s.synced
 	s.left = s.left && s.orphaned
 	l.release(s, t.upTo)
 }
 
-// Unstable counts the bytes of copies that are not stable, those that are written again
-// included.
-func (l *Ledger) Unstable() uint64 { return l.kept.root.bytes() }
+// Unstable counts the bytes that were acknowledged and are not stable: those of copies, also
+// of copies that are written again, and those without a copy, as often as they were written.
+func (l *Ledger) Unstable() uint64 {
+	n := l.kept.root.bytes()
+	for i := range l.slots {
+		n += l.slots[i].loose - l.slots[i].firm
+	}
+	return n
+}

@@ -17,6 +17,7 @@ type Counters struct {
 
 	Replays     uint64 // copies written again
 	ReplayBytes uint64
+	Resent      uint64 // doubtful writes sent again
 }
 
 // Fences are how many lost sessions were fenced by what, of every kind there is.
@@ -95,6 +96,7 @@ func (d *Device) Status(now time.Duration) Status {
 	}
 	st.Counters.Flushes.Rounds = d.rounds.Rounds()
 	st.Counters.Replays, st.Counters.ReplayBytes = d.ledger.Replayed()
+	st.Counters.Resent = d.ledger.Resent()
 	switch {
 	case d.noPathSince != never && (d.cfg.NoPath == Forever || now < d.noPathSince+d.cfg.NoPath):
 		st.State, st.NoPathFor = "queueing", now-d.noPathSince

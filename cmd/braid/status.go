@@ -26,6 +26,7 @@ type Status struct {
 	UnstableBytes  uint64 `json:"unstable_bytes"`  // acknowledged, not known to be stable
 	RetainedBytes  uint64 `json:"retained_bytes"`  // copies of them that are kept
 	DoubtfulWrites uint64 `json:"doubtful_writes"` // outcome unknown, not yet settled
+	DoubtfulResent uint64 `json:"doubtful_resent"` // such writes sent again, in all
 	CacheLosses    uint64 `json:"cache_losses"`    // that the target told of
 	Replays        uint64 `json:"replays"`         // copies written again
 	ReplayedBytes  uint64 `json:"replayed_bytes"`
