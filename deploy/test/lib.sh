@@ -58,7 +58,6 @@ property() { systemctl show -P "$1" "${2:-$unit}"; }
 active() { [ "$(property ActiveState "${1:-}")" = active ]; }
 status() { timeout 5 braid status lun0 -o json; }
 all_up() { status | jq -e '[.paths[] | select(.state == "active")] | length == 2' >/dev/null; }
-no_path() { status | jq -e '.state == "queueing"' >/dev/null; }
 restarted() { active && [ "$(property MainPID)" != "$1" ]; }
 
 # uptime is in hundredths of a second.

@@ -235,6 +235,9 @@ whole() {
 		"\(length) \([.[] | [.connections[] | select(.state == "up")] | length] | min)"')" = "$want" ]
 }
 
+# no_path tells whether the device has lost its last path.
+no_path() { status | jq -e '.state == "queueing"' >/dev/null; }
+
 # down ends braid in order.
 down() {
 	if [ $via = socket ] && [ -z "$serve_only" ]; then
