@@ -122,7 +122,7 @@ if [ "$1" = loss ]; then
 	list=
 	for ((i = 0; i < $2; i++)); do list=$list${list:+,}10.99.$i.2:3260; done
 	probe loss $list $iqn 0 $under $3 $4 $6 || fail "the probe ended with $?"
-	note "the guest lives"
+	note "passed: the guest lives"
 	exit
 fi
 
@@ -133,7 +133,7 @@ if [ "$1" = panic ]; then
 	list=
 	for ((i = 0; i < ${2:-4}; i++)); do list=$list${list:+,}10.99.$i.2:3260; done
 	probe panic $list $iqn 0 || note "the probe ended with $?"
-	note "the guest lives"
+	note "passed: the guest lives"
 	exit
 fi
 
@@ -172,4 +172,4 @@ dpkg-query -W tgt
 no_errors
 within 20 dmsetup remove --noudevsync late
 ip netns del tgt
-note passed
+note "passed: $*"
