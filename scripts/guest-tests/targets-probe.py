@@ -114,7 +114,7 @@ class Session:
 
     def __init__(self, portal, target, offers=PLAIN, isid=ISID):
         self.isid, self.tsih, self.cmdsn, self.itt, self.target = isid, 0, 1, 1, target
-        self.offers, self.fua = offers, 0
+        self.offers, self.fua, self.cached = offers, 0, False
         self.connections = []
         self.add(portal)
 
@@ -181,9 +181,12 @@ def write16(at, data, fua=0):
 
 
 def forced(session, lun):
-    """The FUA bit, if the target takes it: a cache must not answer for the device."""
-    status, data = session.run(lun, bytes([0x1A, 8, 8, 0, 4, 0]), want=4)
-    return 8 if status == 0 and data[2] & 0x10 else 0
+    """The FUA bit, if the target takes it: a cache must not answer for the device. And
+    whether there is a cache that will."""
+    status, data = session.run(lun, bytes([0x1A, 8, 8, 0, 8, 0]), want=8)
+    if status == 0 and data[2] & 0x10:
+        return 8, False
+    return 0, status == 0 and len(data) > 6 and bool(data[6] & 4)
 
 
 def sense(data):
@@ -196,7 +199,7 @@ def ready(session, lun):
     for _ in range(8):
         status, data = session.run(lun, bytes(6))
         if status == 0:
-            session.fua = forced(session, lun)
+            session.fua, session.cached = forced(session, lun)
             return seen
         seen.append(f"status {status:02x}" + (f" {sense(data)}" if status == 2 else ""))
     raise SystemExit(f"it does not get ready: {seen}")
@@ -292,7 +295,10 @@ def reinstate(portal, target, lun, under, how, other=None):
           f"{after(began, usable)}; the old writes were done after",
           ", ".join(after(began, moment) for moment in landed) + ";", *seen)
     waits = all(moment is None or moment <= login + 5 * LOOK for moment in landed)
-    print(f"{how}: the login", "WAITS for the old tasks" if waits else "DOES NOT WAIT")
+    if a.cached:
+        print(f"{how}: nothing is known by that: a write cache, and no FUA to pass it by")
+    else:
+        print(f"{how}: the login", "WAITS for the old tasks" if waits else "DOES NOT WAIT")
     start(b, lun, AT, new)
     while b.next()[0] != COMMAND_R:
         pass
