@@ -57,8 +57,12 @@ func (l *Ledger) MarkDirty(slot int) {
 	}
 }
 
+// Touched says that the cache behind slot may hold something that must be made stable, and
+// of which there are copies if it was answered here.
+func (l *Ledger) Touched(slot int) { l.slots[slot].acked++ }
+
 // Changed says that the caching mode of the device behind slot changed: what it
-// answered before may have been unstable.
+// answered before, and what was then taken as stable, may have been unstable.
 func (l *Ledger) Changed(slot int) {
 	s := &l.slots[slot]
 	s.acked++

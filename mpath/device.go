@@ -73,6 +73,7 @@ func New(now time.Duration, cfg Config, open Connector) *Device {
 		d.slots = append(d.slots, newSlot(now, i, &d.cfg))
 		if cfg.Slots[i].Lost != nil {
 			d.ledger.MarkDirty(i)
+			d.wrote = true
 		}
 	}
 	return d

@@ -134,3 +134,28 @@ func (s *slot) stateName(now time.Duration) string {
 	}
 	return "recovering"
 }
+
+// Activity tells what is under way.
+type Activity struct {
+	Flush   bool // a flush round
+	Replay  bool // copies are written again
+	Fence   bool // a lost session may still execute something
+	Doubt   bool // of a write that was lost with its session nobody knows
+	Verify  bool // a path is looked at before it is used
+	NoPath  bool
+	Waiting bool // requests wait to begin
+}
+
+// Activity is cheaper than Status.
+func (d *Device) Activity() Activity {
+	a := Activity{
+		Flush: d.rounds.Active(), Replay: d.ledger.Replays() > 0,
+		NoPath: d.noPathSince != never, Waiting: d.admission.n > 0,
+	}
+	for _, s := range d.slots {
+		a.Fence = a.Fence || s.fence.needed
+		a.Verify = a.Verify || s.state == probing || s.state == proving
+	}
+	a.Doubt = a.Fence && d.ledger.Doubtful(-1) > 0
+	return a
+}

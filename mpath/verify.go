@@ -125,8 +125,11 @@ func (d *Device) verified(s *slot) {
 func (d *Device) adopt(s *slot, found *LUN) {
 	if found.WriteCache != d.lun.WriteCache {
 		for _, o := range d.slots {
-			if o.inLedger {
+			switch {
+			case o.inLedger && d.cfg.TrustWCE:
 				d.ledger.Changed(o.index)
+			case o.inLedger:
+				d.ledger.Touched(o.index)
 			}
 		}
 	}

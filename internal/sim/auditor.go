@@ -45,6 +45,11 @@ func (r *request) String() string {
 	return s
 }
 
+// changes reports whether it changes blocks.
+func (r *request) changes() bool {
+	return r.kind == opWrite || r.kind == opTrim || r.kind == opZero
+}
+
 // syncs reports whether the answer means that something is stable.
 func (r *request) syncs() bool { return r.kind == opFlush || r.fua }
 

@@ -179,7 +179,8 @@ func (l *link) Connected(time.Duration) {
 // resume is what the kernel does with a new socket: what was not answered on the old one
 // is asked again, in any order, before anything else.
 func (c *client) resume() {
-	c.flags = c.w.daemon.stack.Info().TransmissionFlags()
+	info := c.w.daemon.stack.Info()
+	c.flags, c.size = info.TransmissionFlags(), info.Size
 	var again []*request
 	for id := range uint32(len(c.w.audit.ops)) {
 		if r := c.pending[id]; r != nil {
@@ -328,8 +329,9 @@ func (c *client) ready(export []byte) {
 	if export != nil {
 		c.size, c.flags = binary.BigEndian.Uint64(export), binary.BigEndian.Uint16(export[8:])
 	}
-	if want := c.w.cfg.Blocks * uint64(c.w.cfg.BlockSize); c.size != want {
-		c.w.audit.find("client %d: the export has %d bytes, not %d", c.index, c.size, want)
+	bs, cfg := uint64(c.w.cfg.BlockSize), &c.w.cfg
+	if n := c.size / bs; n < cfg.Blocks-cfg.Growth || n > cfg.Blocks-c.w.growth {
+		c.w.audit.find("client %d: the export has %d blocks", c.index, n)
 	}
 	c.serve()
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"braid/barrier"
+	"braid/iscsi/scsi"
 	"braid/iscsi/target"
 	"braid/mpath"
 )
@@ -21,6 +22,7 @@ type Config struct {
 
 	Sessions, Conns int // sessions, and connections of each
 	LaterSessions   int // of the second daemon, the fourth, and so on
+	Targets         int // machines with one disk
 	Portals         int
 	OneGroup        bool // all portals are of one portal group
 
@@ -31,6 +33,8 @@ type Config struct {
 	Shared     bool
 	Memory     int64 // bytes of the buffer pool
 	Incoherent bool
+	Failback   time.Duration
+	Flaps      int // losses that put a path in reserve
 	NoPath     time.Duration
 
 	Volatility target.Volatility
@@ -38,6 +42,12 @@ type Config struct {
 	FUA        bool
 	Thin       bool
 	Attention  target.FirstAttention
+	Welcome    int    // one of so many new nexuses finds an attention of any kind
+	Growth     uint64 // blocks that the LUN has not yet at first
+	ALUA       bool
+	TPGS       uint8
+
+	Level, TargetLevel int // of error recovery
 
 	Digests                       bool
 	Immediate, InitialR2T         bool
@@ -50,16 +60,23 @@ type Config struct {
 	Kernels        int // so many of the clients are the kernel
 	EndByStop      bool
 	Ops            int
+	Think          time.Duration // of a client between two requests, on the average
 	Length         time.Duration // in which they are issued
 
 	Faults   time.Duration // mean time between faults; 0: none
 	Mix      uint32        // which faults, as bits
+	Aim      uint8         // what they are aimed at, as bits
 	Ghosts   bool
 	Late     time.Duration // commands of a lost nexus come so much later at the most
 	Reorder  time.Duration // commands wait up to so long at the target
 	Latency  time.Duration
 	Pace     pace
 	Patience time.Duration // at the end, for everything to be answered
+
+	// What is left out, to make a history shorter: requests and faults by their number,
+	// and all faults behind one.
+	Unasked, Spared []int
+	MaxStrikes      int
 }
 
 // A pace is how long things take: the product's own times, and those of the faults that
@@ -116,15 +133,17 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 func newConfig(seed uint64) Config {
 	r := rand.New(rand.NewPCG(seed, 0x636f6e666967))
 	c := Config{
-		Seed:       seed,
-		BlockSize:  pick(r, 512, 512, 4096),
-		Hot:        pick[uint64](r, 8, 16, 48),
-		Sessions:   pick(r, 1, 2, 2, 2, 3, 4),
-		Conns:      pick(r, 1, 1, 1, 2, 3),
-		OneGroup:   r.IntN(2) == 0,
-		Barrier:    pick(r, barrier.Drain, barrier.Drain, barrier.Hold, barrier.Epoch),
-		Selector:   pick(r, mpath.ServiceTime, mpath.QueueLength, mpath.RoundRobin, mpath.RoundRobin),
-		Fence:      pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait),
+		Seed:      seed,
+		BlockSize: pick(r, 512, 512, 4096),
+		Hot:       pick[uint64](r, 8, 16, 48),
+		Sessions:  pick(r, 1, 2, 2, 2, 3, 4),
+		Conns:     pick(r, 1, 1, 1, 2, 3),
+		OneGroup:  r.IntN(2) == 0,
+		Barrier:   pick(r, barrier.Drain, barrier.Drain, barrier.Hold, barrier.Epoch),
+		Selector:  pick(r, mpath.ServiceTime, mpath.QueueLength, mpath.RoundRobin, mpath.RoundRobin),
+		Targets:   pick(r, 1, 1, 1, 2),
+		Fence: pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait,
+			mpath.FenceReserve, mpath.FenceReset),
 		Retain:     pick[uint64](r, 0, 16<<10, 64<<10, 256<<10, 1<<20, 8<<20, 8<<20),
 		Shared:     r.IntN(24) == 0,
 		Incoherent: r.IntN(8) == 0,
@@ -168,7 +187,22 @@ func newConfig(seed uint64) Config {
 	if r.IntN(12) > 0 {
 		c.Faults = c.Length / time.Duration(pick(r, 4, 12, 40))
 		c.Mix = r.Uint32() | r.Uint32()
+		c.Aim = uint8(r.IntN(32)) & uint8(r.IntN(32))
 	}
+	c.Think = c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops)
+	if c.Conns > 1 {
+		c.Targets = 1
+	}
+	c.Portals = max(c.Portals, c.Targets)
+	if r.IntN(4) == 0 {
+		c.Failback = pick(r, mpath.FailbackManual, c.Pace.nop, 4*c.Pace.nop)
+	}
+	c.Flaps = pick(r, 0, 0, 3)
+	c.Welcome = pick(r, 0, 0, 1, 4)
+	c.Growth = pick[uint64](r, 0, 0, 0, 1, 64)
+	c.ALUA = !c.OneGroup && r.IntN(2) == 0
+	c.TPGS = pick(r, scsi.TPGSImplicit, scsi.TPGSExplicit, scsi.TPGSImplicit|scsi.TPGSExplicit)
+	c.Level, c.TargetLevel = pick(r, 0, 1, 2, 2), pick(r, 0, 0, 1, 2)
 	c.Kernels = pick(r, 0, 1, c.Clients)
 	c.LaterSessions = c.Sessions
 	if r.IntN(6) == 0 {

@@ -17,8 +17,7 @@ type crash struct {
 
 	noCopies bool // retain = 0, or shared
 	loss     uint64
-	forgot   uint64 // when the daemon was last told to forget its copies
-	dead     int    // the last daemon that died
+	dead     int // the last daemon that died
 
 	unflushed []promise
 	owed      []promise // lost, and somebody has to be told
@@ -46,7 +45,7 @@ func (c *crash) arrived(client int, moment uint64) {
 }
 
 // mayTell reports whether there may have been a loss to tell of.
-func (c *crash) mayTell() bool { return c.noCopies || c.forgot > 0 || c.dead > 0 }
+func (c *crash) mayTell() bool { return c.noCopies || c.dead > 0 }
 
 // told takes note that a flush of a client failed. It knows then that what was not flushed
 // may be lost, and no later flush promises it again.
@@ -75,10 +74,10 @@ func (a *auditor) daemonDied(number int) {
 	a.soften()
 }
 
-// copiesForgotten takes note that the daemon is told, in a moment, to forget its copies.
+// copiesForgotten takes note that the daemon is told, at some time from now on, to forget
+// its copies: somebody else has written. Nothing is known of when, and of what it has.
 func (a *auditor) copiesForgotten() {
-	a.moment++
-	a.crash.forgot = a.moment
+	a.crash.noCopies = true
 	a.soften()
 }
 
@@ -103,7 +102,7 @@ func (a *auditor) soften() {
 		for _, t := range c.told {
 			told = told || t > p.acked && c.mayTell()
 		}
-		if !told && (c.loss <= begun || !(c.noCopies || died || c.forgot > begun)) {
+		if !told && (c.loss <= begun || !(c.noCopies || died)) {
 			kept = append(kept, p)
 			continue
 		}
@@ -147,7 +146,7 @@ func (a *auditor) flushed(r *request) {
 	}
 	c.unflushed = kept
 	for _, p := range c.owed {
-		if p.acked < r.begun && p.lost > c.told[r.client] && p.lost > c.came[r.client] {
+		if p.acked < r.begun && p.lost > c.told[r.client] && p.acked > c.came[r.client] {
 			a.judgeOwed(r, p)
 		}
 	}

@@ -163,6 +163,7 @@ func (w *world) stepDaemon(now time.Duration) time.Duration {
 		w.logf("daemon %d is ready", d.number)
 	}
 	d.record()
+	w.faults.look()
 	if err := dev.Fatal(); err != nil {
 		w.audit.find("the device gave up: %v", err)
 	}
@@ -188,7 +189,8 @@ func (d *daemon) record() {
 			cfg := d.sessions[s.Index]
 			state = append(state, lostSlot{config: cfg, target: cfg.Offer.TargetName,
 				lost: mpath.LostNexus{TPGT: s.Nexus.TPGT, Time2Wait: s.Nexus.Time2Wait,
-					Time2Retain: s.Nexus.Time2Retain}})
+					Time2Retain: s.Nexus.Time2Retain, Several: len(cfg.Portals) > 1,
+					Vendor: s.Vendor, Key: s.Key}})
 		}
 	}
 	w.state.writing = state
@@ -213,7 +215,9 @@ func (d *daemon) config() stack.Config {
 			Selector: c.Selector, Barrier: c.Barrier, Fence: c.Fence, NoPath: c.NoPath,
 			Retain: c.Retain, Shared: c.Shared, Coherent: !c.Incoherent,
 			FenceSettle: c.Pace.settle, FenceMargin: c.Pace.margin, Pool: d.mem,
-			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
+			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax, Keys: 0xd3<<56 | uint64(rng.IntN(1<<16))<<24,
+			Failback: c.Failback, FlapThreshold: c.Flaps, FlapWindow: 8 * c.Pace.nop,
+			FlapPause: 4 * c.Pace.nop,
 		},
 		Record: c.Record, Export: "disk", MaxClients: 8, MaxInFlight: 0,
 		Network: w, Pool: d.mem, Rand: rng, CHAPRand: chapRand{c.stream(uint64(8 + 16*d.number))},
@@ -263,10 +267,12 @@ func (d *daemon) takeOver(cfg *stack.Config, s lostSlot) {
 // sessionConfig is what the session of a path is made from.
 func (w *world) sessionConfig(i int) iscsi.Config {
 	c := &w.cfg
+	t := i % c.Targets
+	portals := (c.Portals - t + c.Targets - 1) / c.Targets // of that target
 	o := login.DefaultOffer()
-	o.InitiatorName, o.TargetName = "iqn.2026-01.org.example:host", targetName
+	o.InitiatorName, o.TargetName = "iqn.2026-01.org.example:host", targetName(t)
 	o.MaxConnections = c.Conns
-	o.ErrorRecoveryLevel = 0
+	o.ErrorRecoveryLevel = c.Level
 	o.ImmediateData, o.InitialR2T = c.Immediate, c.InitialR2T
 	if c.Digests {
 		o.HeaderDigest, o.DataDigest = login.DigestCRC32C, login.DigestCRC32C
@@ -277,7 +283,7 @@ func (w *world) sessionConfig(i int) iscsi.Config {
 		RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
 	}
 	for j := range c.Conns {
-		s.Portals = append(s.Portals, portalAddress((i+j)%c.Portals))
+		s.Portals = append(s.Portals, portalAddress(t+c.Targets*((i/c.Targets+j)%portals)))
 	}
 	return s
 }

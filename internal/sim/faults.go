@@ -2,10 +2,9 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
-	"braid/iscsi/scsi"
-	"braid/iscsi/target"
 	"braid/mpath"
 )
 
@@ -13,6 +12,7 @@ import (
 const (
 	faultCutConn = iota
 	faultCutPortal
+	faultCutTwo
 	faultDark
 	faultRestartLosing
 	faultRestartKeeping
@@ -29,14 +29,77 @@ const (
 	faultHaunt
 	faultKill
 	faultUpgrade
+	faultFlip
+	faultDropPDU
+	faultAttention
+	faultAccess
+	faultGrow
+	faultCaching
+	faultProtect
+	faultConflict
 	faultCount
 )
 
-var faultNames = [...]string{
-	"cut connection", "cut portal", "dark", "restart losing", "restart keeping", "restart silent",
-	"lose cache", "refuse logins", "freeze target", "freeze braid", "slow", "drop client",
-	"busy", "aborted command", "read error", "haunt",
-	"kill daemon", "upgrade daemon",
+// A faultKind is what there is to know of a fault before it strikes.
+type faultKind struct {
+	name string
+	odds int // among those of the mix; what loses sessions in their work comes most often
+	path bool
+}
+
+var faultKinds = [faultCount]faultKind{
+	faultCutConn:        {"cut connection", 8, true},
+	faultCutPortal:      {"cut portal", 5, true},
+	faultCutTwo:         {"cut two connections within a millisecond", 3, true},
+	faultDark:           {"dark", 3, true},
+	faultRestartLosing:  {"restart losing", 2, false},
+	faultRestartKeeping: {"restart keeping", 1, false},
+	faultRestartSilent:  {"restart silent", 2, false},
+	faultLoseCache:      {"lose cache", 2, false},
+	faultRefuseLogins:   {"refuse logins", 1, false},
+	faultFreezeTarget:   {"freeze target", 1, false},
+	faultFreezeBraid:    {"freeze braid", 1, false},
+	faultSlow:           {"slow", 1, false},
+	faultDropClient:     {"drop client", 2, false},
+	faultBusy:           {"busy", 1, false},
+	faultAbort:          {"aborted command", 1, false},
+	faultReadError:      {"read error", 1, false},
+	faultHaunt:          {"haunt", 5, true},
+	faultKill:           {"kill daemon", 3, false},
+	faultUpgrade:        {"upgrade daemon", 1, false},
+	faultFlip:           {"flip a bit", 3, true},
+	faultDropPDU:        {"lose PDUs", 2, false},
+	faultAttention:      {"unit attention", 3, false},
+	faultAccess:         {"access state", 2, false},
+	faultGrow:           {"grow", 1, false},
+	faultCaching:        {"caching mode", 1, false},
+	faultProtect:        {"write protection", 1, false},
+	faultConflict:       {"reservation conflict", 1, false},
+}
+
+// circumstance is something in whose middle a fault may strike.
+type circumstance int
+
+const (
+	duringFlush circumstance = iota
+	duringReplay
+	duringFence
+	duringDoubt
+	duringVerify
+	duringNoPath
+	duringWait
+	duringStart     // the daemon is not there, or not ready
+	duringStop      // it was told to stop
+	afterPathLoss   // within a millisecond
+	afterCacheLoss  // within 50 ms
+	afterDeath      // likewise
+	duringFlushInIt // a flush round while copies are written again
+	circumstances
+)
+
+var circumstanceNames = [circumstances]string{
+	"flush", "replay", "fence", "doubt", "verify", "no path", "waiting", "start", "stop",
+	"path loss", "cache loss", "death", "flush in replay",
 }
 
 // faults makes things go wrong.
@@ -44,14 +107,24 @@ type faults struct {
 	w      *world
 	rng    *rand.Rand
 	over   bool
-	counts [faultCount]int
 	struck int // faults so far
+	counts [faultCount]int
+	pairs  [circumstances][faultCount]int
+
+	was                        mpath.Activity
+	aimed                      int // faults that were aimed at a circumstance
+	pathLoss, cacheLoss, death time.Duration
 
 	aborts     int // commands that were to be aborted
 	readErrors int // read errors that were ordered and not yet seen by a client
+	conflicts  int
+	protectedA time.Duration // when writes may have been refused last; 0: never were
+	protected  bool
 }
 
-func newFaults(w *world, rng *rand.Rand) *faults { return &faults{w: w, rng: rng} }
+func newFaults(w *world, rng *rand.Rand) *faults {
+	return &faults{w: w, rng: rng, pathLoss: -time.Hour, cacheLoss: -time.Hour, death: -time.Hour}
+}
 
 func (f *faults) begin() {
 	if f.w.cfg.Faults > 0 && f.w.cfg.Mix&(1<<faultCount-1) != 0 {
@@ -65,41 +138,68 @@ func (f *faults) plan() {
 		d /= 50 // two at once
 	}
 	f.w.agenda.after(d, call(func() {
-		if f.over {
-			return
+		if !f.over {
+			f.strike()
+			f.plan()
 		}
-		f.strike()
-		f.plan()
 	}))
 }
 
-// span draws how long something lasts: mostly short, at times longer than every timeout.
-func (f *faults) span() time.Duration {
-	most := f.w.cfg.Pace.span / time.Duration(pick(f.rng, 1, 4, 20, 100))
-	return time.Duration(f.rng.Int64N(int64(most)))
+// look finds out whether something began in whose middle a fault is to strike.
+func (f *faults) look() {
+	w := f.w
+	if w.cfg.Aim == 0 || f.over || f.aimed >= maxAimed || !w.daemon.ready {
+		return
+	}
+	was, is := f.was, w.daemon.stack.Device().Activity()
+	f.was = is
+	begun := []bool{!was.Flush && is.Flush, !was.Replay && is.Replay, !was.Fence && is.Fence,
+		!was.Verify && is.Verify, was.NoPath && !is.NoPath}
+	for i, b := range begun {
+		if b && w.cfg.Aim&(1<<i) != 0 && f.rng.IntN(3) == 0 {
+			f.aimed++
+			d := time.Duration(f.rng.Int64N(int64(4 * w.cfg.Latency)))
+			w.agenda.after(d, call(func() {
+				if !f.over {
+					f.strike()
+				}
+			}))
+		}
+	}
 }
 
-// faultOdds are the odds of a fault among those of the mix: what loses sessions in the
-// middle of their work comes more often than what lets nobody work.
-var faultOdds = [faultCount]int{
-	faultCutConn: 8, faultCutPortal: 5, faultDark: 3, faultRestartLosing: 2,
-	faultRestartKeeping: 1, faultRestartSilent: 2, faultLoseCache: 2, faultRefuseLogins: 1,
-	faultFreezeTarget: 1, faultFreezeBraid: 1, faultSlow: 1, faultDropClient: 2, faultBusy: 1,
-	faultAbort: 1, faultReadError: 1, faultHaunt: 6,
-	faultKill: 3, faultUpgrade: 1,
+const maxAimed = 12
+
+// circumstances tells in whose middle a fault strikes now.
+func (f *faults) circumstances() (list [circumstances]bool) {
+	w := f.w
+	now := w.agenda.now
+	var a mpath.Activity
+	if !w.daemon.dead {
+		a = w.daemon.stack.Device().Activity()
+	}
+	return [circumstances]bool{
+		duringFlush: a.Flush, duringReplay: a.Replay, duringFence: a.Fence, duringDoubt: a.Doubt,
+		duringVerify: a.Verify, duringNoPath: a.NoPath, duringWait: a.Waiting,
+		duringStart: w.daemon.dead || !w.daemon.ready, duringStop: w.daemon.stopping,
+		afterPathLoss:   now-f.pathLoss < time.Millisecond,
+		afterCacheLoss:  now-f.cacheLoss < 50*time.Millisecond,
+		afterDeath:      now-f.death < 50*time.Millisecond,
+		duringFlushInIt: a.Flush && a.Replay,
+	}
 }
 
 func (f *faults) draw() int {
 	sum := 0
-	for kind, odds := range faultOdds {
+	for kind, k := range faultKinds {
 		if f.w.cfg.Mix&(1<<kind) != 0 {
-			sum += odds
+			sum += k.odds
 		}
 	}
 	n := f.rng.IntN(sum)
-	for kind, odds := range faultOdds {
+	for kind, k := range faultKinds {
 		if f.w.cfg.Mix&(1<<kind) != 0 {
-			if n -= odds; n < 0 {
+			if n -= k.odds; n < 0 {
 				return kind
 			}
 		}
@@ -107,178 +207,55 @@ func (f *faults) draw() int {
 	panic("sim: no fault")
 }
 
-// strike lets one fault happen.
+// strike lets one fault happen. What it draws is its own, so that leaving one out does not
+// make others of the rest.
 func (f *faults) strike() {
 	kind := f.draw()
-	w := f.w
-	portal := f.rng.IntN(len(w.wires))
-	wire := w.wires[portal]
-	w.logf("FAULT %s, portal %d", faultNames[kind], portal)
-	f.counts[kind]++
 	f.struck++
-	switch kind {
-	case faultCutConn:
-		if live := wire.live(); len(live) > 0 {
-			wire.cutPair(live[f.rng.IntN(len(live))])
-		}
-	case faultCutPortal:
-		f.cutPortal(wire)
-	case faultDark:
-		f.darken(wire)
-	case faultRestartLosing, faultRestartKeeping, faultRestartSilent:
-		f.restart(kind)
-	case faultLoseCache:
-		f.loseCache()
-	case faultRefuseLogins:
-		w.target.t.RefuseLogins(1+f.rng.IntN(6), f.rng.IntN(2) == 0)
-	case faultFreezeTarget:
-		w.target.freeze(min(f.span(), w.cfg.Pace.freeze))
-	case faultFreezeBraid:
-		w.braid.freeze(f.span())
-	case faultSlow:
-		f.slow(wire)
-	case faultBusy, faultAbort, faultReadError:
-		f.refuse(kind)
-	case faultHaunt:
-		f.haunt(portal)
-	case faultKill:
-		w.kill(f.span() / 8)
-	case faultUpgrade:
-		w.upgrade(f.span() / 8)
-	case faultDropClient:
-		w.people[f.rng.IntN(len(w.people))].drop(f.rng.IntN(2) == 0)
-	}
-}
-
-func (f *faults) cutPortal(w *wire) {
-	w.cut = true
-	for _, p := range append([]*pair(nil), w.live()...) {
-		w.cutPair(p)
-	}
-	w.a.after(f.span(), call(func() { w.cut = false }))
-}
-
-// haunt lets commands pile up behind a portal and then takes the portal away for longer
-// than they last: a queue of ghosts, if the run has such.
-func (f *faults) haunt(portal int) {
-	w := f.w
-	t := w.target.t
-	t.Delay(portal, w.cfg.Late/4, w.cfg.Late/2)
-	w.agenda.after(w.cfg.Late/4, call(func() {
-		t.Delay(portal, 0, w.cfg.Reorder)
-		if f.over {
-			t.Delay(portal, 0, 0)
-			return
-		}
-		wire := w.wires[portal]
-		wire.cut = true
-		for _, p := range append([]*pair(nil), wire.live()...) {
-			wire.cutPair(p)
-		}
-		w.agenda.after(2*w.cfg.Late, call(func() { wire.cut = false }))
-	}))
-}
-
-func (f *faults) darken(w *wire) {
-	which := f.rng.IntN(3)
-	if which != 1 {
-		w.setDark(inward, true)
-	}
-	if which != 0 {
-		w.setDark(outward, true)
-	}
-	w.a.after(f.span(), call(func() {
-		f.w.logf("light on a wire again")
-		w.setDark(inward, false)
-		w.setDark(outward, false)
-	}))
-}
-
-func (f *faults) slow(w *wire) {
-	before := w.jitter
-	w.jitter = time.Duration(1 + f.rng.Int64N(int64(f.w.cfg.Pace.slow)))
-	w.a.after(f.span(), call(func() { w.jitter = before }))
-}
-
-func (f *faults) restart(kind int) {
-	r := target.Restart{Cache: pick(f.rng, target.CacheLost, target.CachePartlyLost)}
-	if kind == faultRestartKeeping || kind == faultRestartSilent && f.rng.IntN(3) == 0 {
-		r.Cache = target.CacheKept
-	}
-	r.Down = f.span() / 4
-	if r.Cache != target.CacheKept {
-		f.w.audit.cacheLost()
-	}
-	silent := kind == faultRestartSilent
-	f.w.target.restart(r, silent)
-}
-
-// loseCache takes the cache away under living sessions. Over several connections of one
-// session the unit attention that tells of it may be overtaken by the answer to a later
-// read, so that no initiator could notice in time: it is done only where it can be.
-func (f *faults) loseCache() {
-	if f.w.cfg.Conns > 1 {
+	if n := f.w.cfg.MaxStrikes; n > 0 && f.struck > n || slices.Contains(f.w.cfg.Spared, f.struck) {
 		return
 	}
-	f.w.audit.cacheLost()
-	f.w.target.t.LoseCache(f.w.target.t.ByChance)
-	f.w.target.soon()
-}
-
-// refuse lets the next commands be refused. As few as this must never reach a client, but
-// for a medium error.
-func (f *faults) refuse(kind int) {
-	r := target.Refusal{Count: 1 + f.rng.IntN(8)}
-	r.Which = pick(f.rng, target.AnyCommand, target.ReadCommands, target.WriteCommands,
-		target.FlushCommands)
-	switch kind {
-	case faultBusy:
-		r.Status = pick(f.rng, scsi.Busy, scsi.TaskSetFull)
-	case faultAbort: // one command may meet all of a run, and has ten tries
-		r.Count = min(r.Count, 8-f.aborts)
-		f.aborts += r.Count
-		r.Status = pick(f.rng, scsi.TaskAborted, scsi.CheckCondition)
-		r.Sense = scsi.Sense{Key: scsi.AbortedCommand, ASC: 0x47, ASCQ: 0x05}
-	case faultReadError:
-		r.Which, r.Status = target.ReadCommands, scsi.CheckCondition
-		r.Sense = scsi.Sense{Key: scsi.MediumError, ASC: 0x11}
-		f.readErrors += r.Count
+	b := &blow{faults: f, rng: f.w.cfg.stream(1<<20 + uint64(f.struck))}
+	b.portal = b.rng.IntN(len(f.w.wires))
+	if !b.fits(kind) {
+		return
 	}
-	f.w.target.t.Refuse(r)
+	f.w.logf("FAULT %d: %s, portal %d", f.struck, faultKinds[kind].name, b.portal)
+	f.counts[kind]++
+	for i, on := range f.circumstances() {
+		if on {
+			f.pairs[i][kind]++
+		}
+	}
+	switch {
+	case faultKinds[kind].path:
+		f.pathLoss = f.w.agenda.now
+	case kind == faultKill:
+		f.death = f.w.agenda.now
+	}
+	b.strike(kind)
 }
 
 // excused reports whether a request may end with an error.
 func (f *faults) excused(r *request, errno uint32) bool {
-	const eio, eshutdown = 5, 108
+	const eperm, eio, eshutdown = 1, 5, 108
 	crash := &f.w.audit.crash
+	refused := f.protectedA > 0 && r.started <= f.protectedA+f.w.cfg.Pace.span
 	switch {
 	case errno == eshutdown:
 		return f.w.daemon.stopping || f.w.daemon.number > r.daemon
+	case errno == eperm:
+		return f.protectedA > 0 && r.changes()
 	case errno != eio:
 		return false
-	case f.w.cfg.NoPath != mpath.Forever:
+	case f.w.cfg.NoPath != mpath.Forever, refused, f.conflicts > 0:
 		return true
 	case r.syncs() && crash.mayTell():
-		return crash.tolds[r.client] <= (f.struck+1)*f.w.cfg.Slots // all that are open at a loss
+		// All that are open at a loss.
+		return crash.tolds[r.client] <= (f.struck+1)*f.w.cfg.Slots
 	case r.kind == opRead && f.readErrors > 0:
 		f.readErrors--
 		return true
 	}
 	return false
-}
-
-// heal ends all faults.
-func (f *faults) heal() {
-	f.over = true
-	w := f.w
-	for i, wire := range w.wires {
-		wire.cut = false
-		wire.jitter = w.cfg.Latency
-		wire.setDark(inward, false)
-		wire.setDark(outward, false)
-		w.target.t.Delay(i, 0, 0)
-	}
-	w.target.t.RefuseLogins(0, false)
-	w.target.t.Refuse(target.Refusal{})
-	w.target.soon()
 }

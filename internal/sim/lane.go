@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"braid/iscsi"
+)
 
 type segKind uint8
 
@@ -33,6 +37,7 @@ type lane struct {
 	waiting  bool          // for room in the receiver's buffer
 	held     bool          // the wire is dark
 	dead     bool          // reset: nothing more comes
+	flips    int           // so many of the next segments get a wrong bit
 }
 
 // push puts something on its way.
@@ -41,9 +46,23 @@ func (l *lane) push(data []byte, kind segKind) {
 	if l.dead {
 		return // nobody acknowledges it
 	}
+	if l.flips > 0 && len(data) > 0 && l.protected() {
+		l.flips--
+		data[l.w.rng.IntN(len(data))] ^= 1 << l.w.rng.IntN(8)
+	}
 	l.last = max(l.last, l.w.a.now+l.w.latency())
 	l.segs = append(l.segs, seg{kind, data, l.last})
 	l.w.a.at(l.last, l)
+}
+
+// protected reports whether what is sent from now on has digests: the login is over.
+func (l *lane) protected() bool {
+	for _, s := range []*sock{l.from, l.to} {
+		if c, ok := s.stream.(*iscsi.Conn); ok {
+			return c.State() == "up"
+		}
+	}
+	return false
 }
 
 // act delivers what has arrived.

@@ -16,6 +16,7 @@ type Result struct {
 	Lasted  time.Duration // simulated
 	Digest  uint64        // of the history of answers: equal runs have equal ones
 	Faults  [faultCount]int
+	Pairs   [circumstances][faultCount]int
 	Replays uint64
 	Ghosts  int
 
@@ -43,10 +44,12 @@ func Run(cfg Config, history func(line string)) (res Result) {
 	r := &runner{w: w}
 	r.run()
 	res.Fault, res.Events, res.Lasted = w.audit.fault, r.events, w.agenda.now
-	res.Faults = w.faults.counts
+	res.Faults, res.Pairs = w.faults.counts, w.faults.pairs
 	res.Reads, res.Writes, res.Flushes = w.audit.reads, w.audit.writes, w.audit.flushes
 	res.Judged, res.Errors = w.audit.judged, w.audit.errors
-	res.Ghosts = w.target.ghosts
+	for _, h := range w.targets {
+		res.Ghosts += h.ghosts
+	}
 	res.Digest = r.digest
 	res.Replays = w.daemon.stack.Device().Status(w.agenda.now).Counters.Replays
 	return res
@@ -109,7 +112,7 @@ func (r *runner) finish() {
 		r.stuck("there is no path %v after the last fault")
 		return
 	}
-	if !w.cfg.EndByStop && !r.lastFlush() {
+	if !r.last(opWrite) || !w.cfg.EndByStop && !r.last(opFlush) {
 		return
 	}
 	for _, c := range w.people {
@@ -135,33 +138,32 @@ func (r *runner) finish() {
 	}
 	w.daemon.check()
 	w.audit.cacheLost()
-	w.disk().Lose(target.LoseAll)
+	w.disk.Lose(target.LoseAll)
 	w.audit.final()
 }
 
-// lastFlush asks for a flush until one succeeds: what was lost may have to be told first.
-func (r *runner) lastFlush() bool {
+// last asks for something until it succeeds: what was lost may have to be told first, and
+// that writes may pass again may have to be found out.
+func (r *runner) last(kind opKind) bool {
 	w := r.w
-	for range lastFlushes {
+	for range lastTries {
 		w.work.open++
-		q := &request{kind: opFlush}
+		q := &request{kind: kind, n: 1}
 		w.people[0].send(q)
 		if !r.until(w.agenda.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
-			r.stuck("the last flush is not answered after %v")
+			r.stuck("the last " + opNames[kind] + " is not answered after %v")
 			return false
 		}
 		if q.ended != 0 {
 			return true
 		}
-		r.until(w.agenda.now+w.cfg.Patience/lastFlushes, func() bool { return false })
+		r.until(w.agenda.now+w.cfg.Patience/lastTries, func() bool { return false })
 	}
-	w.audit.find("the last flush fails again and again")
+	w.audit.find("the last %s fails again and again", opNames[kind])
 	return false
 }
 
-const lastFlushes = 8
-
-func (w *world) disk() *target.Volatile { return w.target.disk }
+const lastTries = 8
 
 func (r *runner) stuck(format string) {
 	w := r.w

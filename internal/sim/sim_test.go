@@ -62,8 +62,8 @@ func TestSim(t *testing.T) {
 		time.Since(start).Round(time.Millisecond), sum.Events,
 		sum.Lasted.Round(time.Second), sum.Reads, sum.Writes, sum.Flushes, sum.Errors, sum.Judged,
 		sum.Replays, sum.Ghosts)
-	for i, name := range faultNames {
-		t.Logf("%8d %s", sum.Faults[i], name)
+	for i := range faultKinds {
+		t.Logf("%8d %s", sum.Faults[i], faultKinds[i].name)
 	}
 }
 

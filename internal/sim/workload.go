@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -11,6 +12,7 @@ type workload struct {
 	w     *world
 	rng   *rand.Rand
 	left  int           // requests still to be asked
+	asked int           // so far
 	open  int           // asked, and neither answered nor given up
 	think time.Duration // mean
 }
@@ -19,7 +21,7 @@ func newWorkload(w *world, rng *rand.Rand) *workload {
 	c := &w.cfg
 	return &workload{
 		w: w, rng: rng, left: c.Ops,
-		think: c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops),
+		think: c.Think,
 	}
 }
 
@@ -42,8 +44,14 @@ func (k *workload) ask(c *client) {
 		return
 	}
 	k.left--
+	r := k.draw(c)
+	k.asked++
+	if slices.Contains(k.w.cfg.Unasked, k.asked) {
+		k.later(c)
+		return
+	}
 	k.open++
-	c.send(k.draw())
+	c.send(r)
 }
 
 // freed says that a request of c is over.
@@ -55,8 +63,12 @@ func (k *workload) freed(c *client) {
 }
 
 // draw makes up a request.
-func (k *workload) draw() *request {
+func (k *workload) draw(from *client) *request {
 	c := &k.w.cfg
+	blocks := c.Blocks - c.Growth
+	if from.size > 0 {
+		blocks = from.size / uint64(c.BlockSize)
+	}
 	r := &request{}
 	switch n := k.rng.IntN(100); {
 	case n < 36:
@@ -77,14 +89,14 @@ func (k *workload) draw() *request {
 		return r
 	}
 	r.fua = k.rng.IntN(8) == 0 && r.kind != opRead && r.kind != opCache
-	if k.rng.IntN(40) == 0 { // above the size of one command
+	if k.rng.IntN(80) == 0 { // above the size of one command
 		r.n = (256<<10+uint64(k.rng.IntN(400<<10)))/uint64(c.BlockSize) + 1
-		r.lba = k.rng.Uint64N(c.Blocks - r.n + 1)
+		r.lba = k.rng.Uint64N(blocks - r.n + 1)
 		return r
 	}
 	span := c.Hot
 	if k.rng.IntN(16) == 0 {
-		span = c.Blocks
+		span = blocks
 	}
 	r.n = 1 + k.rng.Uint64N(min(8, span))
 	r.lba = k.rng.Uint64N(span - r.n + 1)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"braid/internal/loop"
+	"braid/iscsi/target"
 )
 
 // A world is one run.
@@ -16,7 +17,8 @@ type world struct {
 	braid   *host
 	daemon  *daemon // the newest; it may be dead
 	state   stateFile
-	target  *targetHost
+	disk    *target.Volatile
+	targets []*targetHost
 	clients *host
 	nbdWire *wire   // for clients of the network
 	kerWire *wire   // for the kernel's, which know the export
@@ -29,6 +31,9 @@ type world struct {
 	closing bool
 	resent  int // requests that the kernel asked again
 
+	growth  uint64 // blocks that the LUN has not yet
+	caching bool   // WCE
+
 	history func(line string) // nil: nobody reads it
 }
 
@@ -37,17 +42,23 @@ type world struct {
 func (c *Config) stream(part uint64) *rand.Rand { return rand.New(rand.NewPCG(c.Seed, part)) }
 
 func newWorld(cfg Config, history func(string)) (*world, error) {
-	w := &world{cfg: cfg, history: history}
-	t, err := newTargetHost(w, cfg.stream(1))
-	if err != nil {
+	w := &world{cfg: cfg, history: history, growth: cfg.Growth, caching: cfg.WriteCache}
+	var err error
+	if w.disk, err = newDisk(&w.cfg); err != nil {
 		return nil, err
 	}
-	w.target = t
+	for i := range cfg.Targets {
+		t, err := newTargetHost(w, i, cfg.stream(uint64(1+16*i)))
+		if err != nil {
+			return nil, err
+		}
+		w.targets = append(w.targets, t)
+	}
 	w.braid = newHost(&w.agenda, cfg.stream(2), "braid")
 	w.braid.step = w.stepDaemon
 	w.clients = newHost(&w.agenda, cfg.stream(3), "clients")
 	w.clients.step = func(time.Duration) time.Duration { return never }
-	w.audit = newAuditor(cfg.BlockSize, cfg.Blocks, t.disk)
+	w.audit = newAuditor(cfg.BlockSize, cfg.Blocks, w.disk)
 	w.audit.crash.noCopies = cfg.Retain == 0 || cfg.Shared
 	w.audit.crash.possible = true
 	w.cable()
@@ -71,12 +82,13 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 func (w *world) cable() {
 	rng := w.cfg.stream(4)
 	for i := range w.cfg.Portals {
+		h, local := w.portal(i)
 		p := &wire{
-			a: &w.agenda, rng: rng, near: w.braid, far: w.target.host, patience: w.cfg.Pace.login,
+			a: &w.agenda, rng: rng, near: w.braid, far: h.host, patience: w.cfg.Pace.login,
 			base: w.cfg.Latency, jitter: w.cfg.Latency,
 			sndCap: pick(rng, 16<<10, 256<<10), rcvCap: pick(rng, 8<<10, 256<<10),
 		}
-		p.accept = func(s *sock) loop.Stream { return w.target.accept(i, s) }
+		p.accept = func(s *sock) loop.Stream { return h.accept(local, s) }
 		w.wires = append(w.wires, p)
 	}
 	local := func(accept func(s *sock) loop.Stream) *wire {

@@ -66,6 +66,9 @@ type Config struct {
 	// does not know. One that it knows finds 29h/07h, unless this is
 	// AttentionNone.
 	FirstAttention FirstAttention
+	// Welcome, if not nil, is asked at each login for one more unit attention that the
+	// nexus finds; zero is none.
+	Welcome func() Attention
 
 	LoginTimeout time.Duration // default 15 s
 	NopInterval  time.Duration // of silence before a NOP-In asks; 0: never

@@ -148,6 +148,7 @@ func (c *Conn) join(now time.Duration) {
 	}
 	s := newSession(t, key, false, l.request.CmdSN)
 	s.nexus = t.openNexus(key)
+	t.welcome(s.nexus)
 	s.nexus.last = s
 	c.enter(s)
 	t.cfg.Log(slog.LevelInfo, "session begun", "initiator", key.initiator, "tsih", s.tsih,
