@@ -45,6 +45,7 @@ var imports = map[string][]string{
 	"internal/logwrites/cmd/logwrites": {"std", "braid/internal/logwrites"},
 	"internal/stack":                   {"*"},
 	"internal/sim":                     {"*"},
+	"internal/sim/cmd/sim":             {"std", "braid/internal/sim"},
 	"internal/vmtest":                  {"*"},
 	"internal/bench":                   {"std", "github.com/pojntfx/go-nbd/pkg/protocol"},
 	"internal/storm":                   {"std", "braid/internal/loop", "braid/iscsi/target"},

@@ -30,6 +30,7 @@ type request struct {
 	ended    uint64 // 0: not yet, or nobody knows
 	started  time.Duration
 	finished bool
+	asks     bool // it only asks how things are, and may fail
 	client   int
 	daemon   int // which one it was last sent to
 }

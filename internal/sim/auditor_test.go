@@ -148,7 +148,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-func ExampleConfig() {
-	fmt.Println(newConfig(1).String()[:7])
+func ExampleDraw() {
+	fmt.Println(Draw(1).String()[:7])
 	// Output: seed 1:
 }

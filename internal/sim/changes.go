@@ -33,6 +33,9 @@ func (b *blow) change(kind int, host *targetHost) {
 func (b *blow) attend(host *targetHost) {
 	a := anyAttention(b.rng)
 	if a.Code == 0x2a && a.Qualifier >= 3 && a.Qualifier <= 5 {
+		if !b.w.cfg.Strangers {
+			return
+		}
 		b.w.audit.copiesForgotten()
 	}
 	b.w.logf("attention %02xh/%02xh", a.Code, a.Qualifier)

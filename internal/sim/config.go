@@ -42,6 +42,7 @@ type Config struct {
 	FUA        bool
 	Thin       bool
 	Attention  target.FirstAttention
+	Strangers  bool   // unit attentions tell of other hosts' reservations
 	Welcome    int    // one of so many new nexuses finds an attention of any kind
 	Growth     uint64 // blocks that the LUN has not yet at first
 	ALUA       bool
@@ -127,10 +128,29 @@ func (c Config) String() string {
 	return s
 }
 
+// drawMix draws which faults a run has. Those after which less is promised stay out of most
+// runs, so that the whole promise is tried in them.
+func drawMix(r *rand.Rand) uint32 {
+	mix := r.Uint32() | r.Uint32()
+	spare := func(one int, kinds ...int) {
+		if r.IntN(one) > 0 {
+			for _, k := range kinds {
+				mix &^= 1 << k
+			}
+		}
+	}
+	spare(2, faultKill, faultUpgrade)
+	spare(2, faultCaching, faultGrow, faultAccess, faultAttention)
+	spare(6, faultConflict)
+	spare(4, faultProtect)
+	spare(3, faultReadError)
+	return mix
+}
+
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-// newConfig draws a run.
-func newConfig(seed uint64) Config {
+// Draw draws a run.
+func Draw(seed uint64) Config {
 	r := rand.New(rand.NewPCG(seed, 0x636f6e666967))
 	c := Config{
 		Seed:      seed,
@@ -185,8 +205,8 @@ func newConfig(seed uint64) Config {
 	}
 	c.Length = c.Pace.span * time.Duration(pick(r, 2, 4, 8))
 	if r.IntN(12) > 0 {
-		c.Faults = c.Length / time.Duration(pick(r, 4, 12, 40))
-		c.Mix = r.Uint32() | r.Uint32()
+		c.Faults = c.Length / time.Duration(pick(r, 3, 8, 20))
+		c.Mix = drawMix(r)
 		c.Aim = uint8(r.IntN(32)) & uint8(r.IntN(32))
 	}
 	c.Think = c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops)
@@ -199,6 +219,7 @@ func newConfig(seed uint64) Config {
 	}
 	c.Flaps = pick(r, 0, 0, 3)
 	c.Welcome = pick(r, 0, 0, 1, 4)
+	c.Strangers = r.IntN(8) == 0
 	c.Growth = pick[uint64](r, 0, 0, 0, 1, 64)
 	c.ALUA = !c.OneGroup && r.IntN(2) == 0
 	c.TPGS = pick(r, scsi.TPGSImplicit, scsi.TPGSExplicit, scsi.TPGSImplicit|scsi.TPGSExplicit)

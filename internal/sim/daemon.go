@@ -64,6 +64,7 @@ func (w *world) kill(down time.Duration) {
 	}
 	w.logf("daemon %d is killed", d.number)
 	d.check()
+	w.replays += d.status().Counters.Replays
 	d.dead = true
 	if w.state.writing != nil && w.braid.rng.IntN(2) == 0 {
 		w.state.slots = w.state.writing
@@ -215,7 +216,8 @@ func (d *daemon) config() stack.Config {
 			Selector: c.Selector, Barrier: c.Barrier, Fence: c.Fence, NoPath: c.NoPath,
 			Retain: c.Retain, Shared: c.Shared, Coherent: !c.Incoherent,
 			FenceSettle: c.Pace.settle, FenceMargin: c.Pace.margin, Pool: d.mem,
-			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax, Keys: 0xd3<<56 | uint64(rng.IntN(1<<16))<<24,
+			RetryMin: c.Pace.retryMin, RetryMax: c.Pace.retryMax,
+			Keys:     0xd3<<56 | uint64(rng.IntN(1<<16))<<24,
 			Failback: c.Failback, FlapThreshold: c.Flaps, FlapWindow: 8 * c.Pace.nop,
 			FlapPause: 4 * c.Pace.nop,
 		},

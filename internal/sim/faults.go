@@ -242,6 +242,8 @@ func (f *faults) excused(r *request, errno uint32) bool {
 	crash := &f.w.audit.crash
 	refused := f.protectedA > 0 && r.started <= f.protectedA+f.w.cfg.Pace.span
 	switch {
+	case r.asks:
+		return true
 	case errno == eshutdown:
 		return f.w.daemon.stopping || f.w.daemon.number > r.daemon
 	case errno == eperm:

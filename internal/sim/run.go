@@ -21,6 +21,12 @@ type Result struct {
 	Ghosts  int
 
 	Reads, Writes, Flushes, Judged, Errors int
+
+	Strikes, Asked int // faults and requests so far, those left out included
+
+	Deaths    int // of daemons
+	Resent    int // requests that the kernel asked again
+	Histories int // of single blocks that were found to be linear
 }
 
 const (
@@ -50,8 +56,9 @@ func Run(cfg Config, history func(line string)) (res Result) {
 	for _, h := range w.targets {
 		res.Ghosts += h.ghosts
 	}
-	res.Digest = r.digest
-	res.Replays = w.daemon.stack.Device().Status(w.agenda.now).Counters.Replays
+	res.Digest, res.Strikes, res.Asked = r.digest, w.faults.struck, w.work.asked
+	res.Replays = w.replays + w.daemon.status().Counters.Replays
+	res.Deaths, res.Resent = w.daemon.number-1, w.resent
 	return res
 }
 
@@ -147,8 +154,11 @@ func (r *runner) finish() {
 func (r *runner) last(kind opKind) bool {
 	w := r.w
 	for range lastTries {
-		w.work.open++
 		q := &request{kind: kind, n: 1}
+		w.work.open += 3
+		// These find out what has changed, and write again what was refused.
+		w.people[0].send(&request{kind: opFlush, asks: true})
+		w.people[0].send(&request{kind: opRead, n: 1, asks: true})
 		w.people[0].send(q)
 		if !r.until(w.agenda.now+w.cfg.Patience, func() bool { return w.work.open == 0 }) {
 			r.stuck("the last " + opNames[kind] + " is not answered after %v")

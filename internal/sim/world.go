@@ -29,7 +29,8 @@ type world struct {
 	faults  *faults
 
 	closing bool
-	resent  int // requests that the kernel asked again
+	replays uint64 // of daemons that are dead
+	resent  int    // requests that the kernel asked again
 
 	growth  uint64 // blocks that the LUN has not yet
 	caching bool   // WCE
