@@ -25,8 +25,8 @@ type retirement struct {
 	removing bool // it will not come back
 	flushing bool
 	flushed  bool
-	flush    barrier.Flush
-	err      error // why it stayed
+	flush    *barrier.Flush // its own: it may outlast the retirement
+	err      error          // why it stayed
 }
 
 // AddPath gives the device one more path and returns its slot: that of a path that was
@@ -177,18 +177,21 @@ func (d *Device) stepRetire(s *slot) {
 			d.leave(s)
 		case !r.flushing:
 			r.flushing = true
-			r.flush = barrier.Flush{Owner: s, Scope: 1 << s.index, Moves: d.ledger.Moves(),
+			r.flush = &barrier.Flush{Owner: s, Scope: 1 << s.index, Moves: d.ledger.Moves(),
 				Background: true}
-			d.rounds.Flush(&r.flush)
+			d.rounds.Flush(r.flush)
 		}
 	}
 }
 
 // retireFlushed takes the end of the flush of a path that is to go. If it failed, the path
-// stays.
-func (d *Device) retireFlushed(s *slot, err error) {
-	r := &s.retire
-	r.flushing, r.flushed, d.moved = false, err == nil, true
+// stays. A path that was put back meanwhile has nothing to do with it any more.
+func (d *Device) retireFlushed(s *slot, f *barrier.Flush) {
+	r, err := &s.retire, f.Err
+	if r.flush != f {
+		return
+	}
+	r.flush, r.flushing, r.flushed, d.moved = nil, false, err == nil, true
 	if err == nil || !s.outOfService {
 		return
 	}

@@ -244,3 +244,33 @@ func TestReread(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// TestReinstateWhileFlushing: a path that is put back while the flush for its leaving is
+// under way carries on, and the flush ends without it; so does one that goes again.
+func TestReinstateWhileFlushing(t *testing.T) {
+	r := ready(t, 2)
+	r.want(r.write(0, 4096, 1), OK)
+	for _, p := range r.paths {
+		p.hold = holding(scsi.OpSynchronizeCache16)
+	}
+	for range 3 {
+		for slot := range 2 {
+			if err := r.d.FailPath(r.now, slot); err != nil {
+				t.Fatal(err)
+			}
+			r.run()
+			if err := r.d.ReinstatePath(r.now, slot); err != nil {
+				t.Fatal(err)
+			}
+			r.run()
+		}
+	}
+	q := r.flush()
+	for _, p := range r.paths {
+		p.hold = nil
+	}
+	r.want(q, OK)
+	r.wantStates("active active")
+	r.want(r.write(0, 4096, 2), OK)
+	r.check(0, 4096, 2)
+}

@@ -150,7 +150,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 		return
 	}
 	if s, ok := b.Owner.(*slot); ok {
-		d.retireFlushed(s, b.Err)
+		d.retireFlushed(s, b)
 		return
 	}
 	f := b.Owner.(*flush)
