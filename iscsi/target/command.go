@@ -135,6 +135,10 @@ func (t *Target) advance(now time.Duration, k *task) {
 // ready executes a task that has all its data, at once or after the delay that a
 // fault asks for.
 func (t *Target) ready(now time.Duration, k *task) {
+	if c := k.conn; c.level > 0 && c.backlogFull() {
+		c.postpone(k)
+		return
+	}
 	p := k.conn.port()
 	if p.delayMax > 0 && k.unit != nil {
 		t.delay(k, now+t.between(p.delayMin, p.delayMax))

@@ -70,7 +70,9 @@ type Conn struct {
 	level       int
 	acked       uint32 // all StatSNs before it are acknowledged
 	unacked     answerQueue
-	held        int // bytes of Data-In that are kept
+	held        int       // bytes of Data-In that are kept
+	backlog     taskQueue // commands that wait for acknowledgements
+	backlogAsks int       // NOP-Ins since then that did not help
 	ackAsked    time.Duration
 	ackRequests int // since the initiator was last heard
 	failure     failure
@@ -307,7 +309,7 @@ func (c *Conn) tick(now time.Duration) {
 		}
 		c.tickNop(now)
 		if c.state == stateFull {
-			c.askForAck(now)
+			c.tickAck(now)
 			c.fill(now)
 		}
 	}

@@ -53,7 +53,7 @@ func (c *Conn) fill(now time.Duration) {
 // sendData queues Data-In of a task while there is room. It is true, and the task
 // is answered, when all is queued.
 func (c *Conn) sendData(k *task) bool {
-	for c.send.Payload() < outputBytes {
+	for c.send.Payload() < outputBytes && (c.level == 0 || !c.backlogFull()) {
 		if c.sendRun(k) {
 			return true
 		}
@@ -145,10 +145,11 @@ func (c *Conn) holdRun(k *task, r *dataRun) {
 	in.runs = append(in.runs, *r)
 	in.held += len(r.data)
 	c.held += len(r.data)
-	if k.state == taskAnswered || c.held <= c.holdLimit() {
+	if k.state == taskAnswered || c.unacked.n > 0 || c.held <= c.holdLimit() {
 		return
 	}
-	c.evict()
+	// Nothing but what the command itself keeps: an initiator need not answer
+	// the A bit (RFC 7143 section 11.16.2).
 	n := 0
 	for over := c.held - c.holdLimit(); over > 0 && n < len(in.runs); n++ {
 		if !c.send.Gone(in.runs[n].ticket) {

@@ -61,7 +61,7 @@ func (s *session) failConn(now time.Duration, c *Conn) {
 			}
 		}
 	}
-	c.queue = taskQueue{}
+	c.queue, c.backlog = taskQueue{}, taskQueue{}
 	t.leave(c)
 	c.failure = failure{waits: true, until: now + s.retain()}
 	s.failed = append(s.failed, c)
@@ -181,7 +181,7 @@ func (s *session) takeCID(now time.Duration, cid uint16, expStatSN uint32) {
 		c.state, c.reset = stateGone, true
 	}
 	if c := s.lost(cid); c != nil && !c.failure.removed {
-		c.acknowledge(expStatSN)
+		c.acknowledge(now, expStatSN)
 		s.remove(now, c)
 	}
 }

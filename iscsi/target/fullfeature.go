@@ -23,7 +23,7 @@ func (c *Conn) handleFull(now time.Duration, p *pdu.PDU) {
 		return
 	}
 	if c.level > 0 {
-		c.acknowledge(h.ExpStatSN())
+		c.acknowledge(now, h.ExpStatSN())
 	}
 	if c.session.discovery && op != pdu.OpTextRequest && op != pdu.OpLogoutRequest &&
 		op != pdu.OpNopOut {

@@ -125,6 +125,8 @@ func (c *Conn) resume(now time.Duration, k *task) {
 			return
 		}
 		c.t.respond(now, k, k.status, &k.sense)
+	case taskPostponed:
+		c.t.ready(now, k)
 	case taskSending:
 		c.queue.push(k)
 		c.fill(now)

@@ -349,30 +349,52 @@ func TestRDataSNACK(t *testing.T) {
 }
 
 func TestWhatIsKeptIsBounded(t *testing.T) {
-	_, p := recovering(t, Config{QueueDepth: 4})
-	p.fill(4)
-	p.first = p.stat
+	b, p := recovering(t, Config{QueueDepth: 4})
+	b.advance(b.t.cfg.AckInterval)
+	most := uint32(p.c.maxAnswers())
 	var reads []uint32
-	for range 100 {
-		c := p.command(scsi.Read16(0, 4, false), nil, 2048)
+	read := func() []got {
+		c := p.command(scsi.Read16(0, 1, false), nil, 512)
 		reads = append(reads, c.ITT)
-		p.ask(c, nil)
+		return p.ask(c, nil)
 	}
-	if n := p.c.unacked.n; n != 2*4+spareAnswers {
-		t.Errorf("%d answers are kept", n)
+	for range most {
+		if len(read()) != 1 {
+			t.Fatal("no answer")
+		}
 	}
-	p.want(p.snack(pdu.SNACKStatus, pdu.ReservedTag, p.first+1, 1), "reject 03 next 0 stat 100")
-	p.want(p.snack(pdu.SNACKData, reads[1], 1, 1), "reject 04 next 0 stat 101")
-	p.want(p.snack(pdu.SNACKData, reads[99], 1, 1), "in 1: 1024+1024 F S stat 99")
+	// Further commands wait, and the initiator is asked to acknowledge at once.
+	p.want(read(), "")
+	p.want(read(), "")
+	b.advance(1)
+	p.want(p.flush(), fmt.Sprintf("NOP-In stat %d", most))
+	p.want(p.snack(pdu.SNACKStatus, pdu.ReservedTag, p.first, 1), "in 0: 0+512 F S stat 0")
+	p.stat = p.first + 1
+	p.want(p.ask(pdu.NopOut{Immediate: true, ITT: pdu.ReservedTag, TTT: pdu.ReservedTag,
+		CmdSN: p.cmdSN, ExpStatSN: p.stat}, nil), fmt.Sprintf("in 0: 0+512 F S stat %d", most))
+	// One that does not is not waited for for ever: the oldest answer goes.
+	for i := range maxBacklogAsks {
+		b.advance(b.t.cfg.AckInterval)
+		if n := len(p.flush()); n != 1 {
+			t.Fatalf("%d answers to silence %d", n, i)
+		}
+	}
+	b.advance(b.t.cfg.AckInterval)
+	p.want(p.flush(), fmt.Sprintf("in 0: 0+512 F S stat %d", most+1))
+	p.want(p.snack(pdu.SNACKStatus, pdu.ReservedTag, p.first+1, 1),
+		fmt.Sprintf("reject 03 next 0 stat %d", most+2))
+	p.want(p.snack(pdu.SNACKData, reads[1], 0, 1), fmt.Sprintf("reject 04 next 0 stat %d", most+3))
+	p.want(p.snack(pdu.SNACKData, reads[2], 0, 1), "in 0: 0+512 F S stat 2")
 
-	b, p := recovering(t, Config{})
-	b.t.cfg.BufferBytes = 4 * 4096 // a quarter of it may be kept
-	c := p.command(scsi.Read16(0, 2048, false), nil, 1<<20)
+	// Of one command's data the oldest goes at once, if it is not acknowledged.
+	b, p = recovering(t, Config{LUNs: []LUNConfig{{Store: newRAM(t, 4<<20)}}})
+	b.t.cfg.BufferBytes = 0 // the least is kept
+	c := p.command(scsi.Read16(0, 8192, false), nil, 4<<20)
 	p.ask(c, nil)
-	if p.c.held > 4096+outputBytes {
+	if p.c.held > minHeldBytes+outputBytes {
 		t.Errorf("%d bytes are kept", p.c.held)
 	}
-	p.want(p.snack(pdu.SNACKData, c.ITT, 1023, 1), "in 1023: 1047552+1024 F S stat 0")
+	p.want(p.snack(pdu.SNACKData, c.ITT, 4095, 1), "in 4095: 4193280+1024 F S stat 0")
 	p.want(p.snack(pdu.SNACKData, c.ITT, 1, 1), "reject 03 next 0 stat 1")
 }
 

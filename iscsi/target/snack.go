@@ -30,7 +30,7 @@ func (c *Conn) handleSNACK(now time.Duration, h *pdu.Header) {
 		c.resendStatus(h, &s)
 		return
 	case pdu.SNACKDataACK:
-		c.takeDataACK(h, &s)
+		c.takeDataACK(now, h, &s)
 		return
 	}
 	k := c.session.tasks[s.ITT]
@@ -157,7 +157,7 @@ func (c *Conn) resendStatus(h *pdu.Header, s *pdu.SNACK) {
 }
 
 // takeDataACK frees Data-In that the initiator has.
-func (c *Conn) takeDataACK(h *pdu.Header, s *pdu.SNACK) {
+func (c *Conn) takeDataACK(now time.Duration, h *pdu.Header, s *pdu.SNACK) {
 	meant := func(k *task) bool { return k.in.ttt != 0 && k.in.ttt == s.TTT }
 	k := c.queue.find(meant)
 	if k == nil {
@@ -177,6 +177,8 @@ func (c *Conn) takeDataACK(h *pdu.Header, s *pdu.SNACK) {
 		n++
 	}
 	k.dropRuns(n)
+	c.backlogAsks = 0
+	c.runBacklog(now)
 }
 
 // resendAnew answers an R-Data SNACK: all data that is not acknowledged goes out

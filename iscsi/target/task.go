@@ -17,6 +17,7 @@ const (
 	taskSending              // has Data-In to send
 	taskAnswered             // its status is not acknowledged
 	taskHeld                 // it has a status, but no connection
+	taskPostponed            // waits for room to keep its answer
 )
 
 // A task is one SCSI command.
@@ -218,6 +219,8 @@ func (t *Target) abort(k *task) {
 		return
 	case taskSending:
 		k.conn.queue.remove(k)
+	case taskPostponed:
+		k.conn.backlog.remove(k)
 	}
 	t.free(k)
 }

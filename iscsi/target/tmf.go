@@ -174,8 +174,11 @@ func (m *management) await(k *task) {
 
 // detach takes a task out of the queues in which it waits.
 func (t *Target) detach(k *task) {
-	if k.state == taskSending {
+	switch k.state {
+	case taskSending:
 		k.conn.queue.remove(k)
+	case taskPostponed:
+		k.conn.backlog.remove(k)
 	}
 	if k.index >= 0 {
 		t.delayed.remove(k)

@@ -9,13 +9,19 @@ import (
 // From error recovery level 1 on, what the initiator may ask for again is kept
 // until it acknowledges it (RFC 7143 sections 4.2.2.2 and 11.16): a response
 // until an ExpStatSN has passed its StatSN, with it the Data-In of its command,
-// of which a DataACK frees a part before. What is kept is bounded; what had to
-// go is answered with a Reject, "SNACK reject" (section 7.8).
+// of which a DataACK frees a part before.
+//
+// What is kept is bounded. At the bound the initiator is asked to acknowledge, and
+// commands wait (backlog.go) rather than what is kept be lost, which is what an
+// initiator with a hole in StatSN wants most. Only when that does not help the
+// oldest goes; it is then answered with a Reject, "SNACK reject" (section 7.8).
 
 const (
 	maxHeldBytes   = 8 << 20 // of Data-In that one connection keeps
+	minHeldBytes   = 1 << 20 // however many connections there are
 	spareAnswers   = 64      // answers kept beyond two queue depths
 	maxAckRequests = 3       // NOP-Ins to an initiator that is silent
+	maxBacklogAsks = 10      // NOP-Ins while commands wait
 )
 
 // An answer is a response with a StatSN of its own.
@@ -52,7 +58,6 @@ func (q *answerQueue) push() *answer {
 func (c *Conn) keepTask(k *task) {
 	k.state = taskAnswered
 	*c.unacked.push() = answer{statSN: k.statSN, k: k}
-	c.evict()
 }
 
 // pushAnswer queues a response other than to a SCSI command. Its data is in b,
@@ -66,15 +71,18 @@ func (c *Conn) pushAnswer(h *pdu.Header, data []byte, b *buffer) {
 	*c.unacked.push() = answer{
 		statSN: h.StatSN(), ticket: ticket, header: *h, data: data, buf: b,
 	}
-	c.evict()
+	if c.unacked.n > 2*c.maxAnswers() && c.left(c.unacked.at(0)) {
+		c.dropAnswer() // requests that are no SCSI commands do not wait
+	}
 }
 
 // acknowledge takes an ExpStatSN. One that goes back, or beyond what was sent,
 // says nothing.
-func (c *Conn) acknowledge(expStatSN uint32) {
+func (c *Conn) acknowledge(now time.Duration, expStatSN uint32) {
 	if pdu.Less(c.acked, expStatSN) && pdu.LessEq(expStatSN, c.statSN) {
-		c.acked = expStatSN
+		c.acked, c.backlogAsks = expStatSN, 0
 		c.reap()
+		c.runBacklog(now)
 	}
 }
 
@@ -113,21 +121,6 @@ func (c *Conn) dropAnswer() {
 	}
 }
 
-// evict makes room in the order of age.
-func (c *Conn) evict() {
-	q := &c.unacked
-	most := 2*c.t.cfg.QueueDepth + spareAnswers
-	for q.n > 0 && (q.n > most || c.held > c.holdLimit()) && c.left(q.at(0)) {
-		c.dropAnswer()
-	}
-}
-
-// holdLimit is how many bytes of Data-In the connection may keep: all of them
-// together no more than a quarter of the buffers.
-func (c *Conn) holdLimit() int {
-	return min(maxHeldBytes, c.t.cfg.BufferBytes/4/max(1, len(c.t.conns)))
-}
-
 // forgetAnswers forgets all that is kept. Nothing of it is queued any more.
 func (c *Conn) forgetAnswers() {
 	for c.unacked.n > 0 {
@@ -143,23 +136,4 @@ func (c *Conn) answered(match func(k *task) bool) *task {
 		}
 	}
 	return nil
-}
-
-// askForAck sends a NOP-In when the initiator is silent and owes an
-// acknowledgement, so that it finds out about status that was lost (RFC 7143
-// section 7.1.4.2).
-func (c *Conn) askForAck(now time.Duration) {
-	if now < c.ackDeadline() {
-		return
-	}
-	c.ackRequests++
-	c.ackAsked = now
-	c.ping()
-}
-
-func (c *Conn) ackDeadline() time.Duration {
-	if c.unacked.n == 0 || c.ackRequests >= maxAckRequests || c.send.Len() > 0 {
-		return Never
-	}
-	return max(c.lastRecv, c.ackAsked) + c.t.cfg.AckInterval
 }

@@ -138,7 +138,7 @@ func TestFailbackManual(t *testing.T) {
 // A path that is cut again and again is kept in reserve; the load does not notice.
 func TestFlappingPath(t *testing.T) {
 	t.Parallel()
-	e := startEmbedded(t, 2)
+	e := startEmbedded(t, 2, failing...)
 	d := up(t, e.urls(), quick...)
 	load := faultLoad(d).begin(t)
 	for i := range 3 {

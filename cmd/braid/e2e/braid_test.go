@@ -67,6 +67,14 @@ type path struct {
 	Retries       uint64  `json:"retries"`
 	Failovers     uint64  `json:"failovers"`
 	ServiceTimeUS float64 `json:"service_time_us"`
+	Recovery      struct {
+		DataSNACKs   uint64 `json:"data_snacks"`
+		StatusSNACKs uint64 `json:"status_snacks"`
+		Retries      uint64 `json:"retried_commands"`
+		Reassigned   uint64 `json:"reassigned_tasks"`
+		Connections  uint64 `json:"recovered_connections"`
+		Fallbacks    uint64 `json:"fallbacks"`
+	} `json:"recovery"`
 }
 
 func (s *status) states() string {

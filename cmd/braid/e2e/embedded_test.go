@@ -217,7 +217,7 @@ func TestTargetLosesCache(t *testing.T) {
 	for _, cache := range []string{"lun", "nexus"} {
 		t.Run(cache, func(t *testing.T) {
 			t.Parallel()
-			e := startEmbedded(t, 2, "--write-cache", cache)
+			e := startEmbedded(t, 2, append(failing, "--write-cache", cache)...)
 			d := up(t, e.urls(), quick...)
 			sh := openShell(t, d.uri())
 			for i := range 8 {
@@ -271,7 +271,7 @@ at 9s restart lose-some down 200ms
 	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := startEmbedded(t, 2, "--write-cache", "nexus", "--faults", script)
+	e := startEmbedded(t, 2, append(failing, "--write-cache", "nexus", "--faults", script)...)
 	d := up(t, e.urls(), quick...)
 	// Longer than the faults and the pauses before the last sessions return.
 	load := fioLoad{uri: d.uri(), size: "40m", fsync: 8, iops: 400}.begin(t)
