@@ -116,7 +116,7 @@ func (d *Device) ReinstatePath(now time.Duration, slot int) error {
 		s.retryAt, s.failures = max(now, s.notBefore), 0
 	case ghost:
 		if d.rank(s) > rankNone {
-			d.useGroup(s.key())
+			d.useGroup(d.key(s))
 		}
 	}
 	d.arrange()

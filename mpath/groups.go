@@ -9,7 +9,8 @@ import (
 
 // I/O goes over the paths of one target port group: the best there is. The others rest, as
 // ghosts, until that one has no path left. Without asymmetric access all paths are of one
-// group.
+// group. Where reads on one path may miss writes on another (Config.Coherent), each path is
+// a group of its own.
 
 // groups is which group carries I/O.
 type groups struct {
@@ -24,12 +25,18 @@ type groups struct {
 const FailbackManual = Forever
 
 // key tells groups apart.
-func (s *slot) key() int {
+func (d *Device) key(s *slot) int {
+	if !d.cfg.Coherent {
+		return alone + s.index
+	}
 	if !s.access.told {
 		return noPortGroup
 	}
 	return int(s.access.group)
 }
+
+// alone is above the numbers of all groups: from here on each path is one.
+const alone = 1 << 16
 
 // present reports whether the path could carry I/O, or will when it was looked at again.
 func (s *slot) present() bool {
@@ -72,9 +79,9 @@ func (d *Device) arrange() {
 	for _, s := range d.slots {
 		r := d.rank(s)
 		if r > bestRank {
-			best, bestRank = s.key(), r
+			best, bestRank = d.key(s), r
 		}
-		if s.key() == g.key {
+		if d.key(s) == g.key {
 			rank = max(rank, r)
 		}
 	}
@@ -90,7 +97,7 @@ func (d *Device) arrange() {
 	}
 	g.lackSince = never
 	for _, s := range d.slots {
-		uses := s.key() == g.key && d.rank(s) > rankNone && (d.rank(s) >= rankGood || rank < rankGood)
+		uses := d.key(s) == g.key && d.rank(s) > rankNone && (d.rank(s) >= rankGood || rank < rankGood)
 		switch {
 		case uses && s.state == ghost:
 			d.promote(s)
@@ -104,7 +111,7 @@ func (d *Device) arrange() {
 // now.
 func (d *Device) mayFailBack(key int) bool {
 	g := &d.groups
-	if !d.used || d.cfg.Failback == 0 {
+	if !d.used {
 		return true
 	}
 	if d.cfg.Failback == FailbackManual {
@@ -113,12 +120,29 @@ func (d *Device) mayFailBack(key int) bool {
 	if g.failbackAt == never || g.better != key {
 		g.failbackAt, g.better = d.now+d.cfg.Failback, key
 	}
-	return d.now >= g.failbackAt
+	if d.now < g.failbackAt {
+		return false
+	}
+	if !d.cfg.Coherent && d.ledger.Unstable() > 0 { // in the cache of the path in use
+		d.squeeze(true)
+		g.failbackAt = d.now + failbackPause
+		return false
+	}
+	return true
 }
+
+// failbackPause is how long a path whose cache is not coherent with the others' is given to
+// flush before it is asked again whether it has.
+const failbackPause = 100 * time.Millisecond
 
 func (d *Device) useGroup(key int) {
 	g := &d.groups
-	if g.key != noGroup {
+	switch {
+	case g.key == noGroup:
+	case !d.cfg.Coherent:
+		d.log(slog.LevelWarn, "another path carries I/O", "path", d.slots[key-alone].name)
+		d.stats.GroupSwitches++
+	default:
 		d.log(slog.LevelWarn, "another group of paths carries I/O", "group", key, "before", g.key)
 		d.stats.GroupSwitches++
 	}

@@ -20,14 +20,11 @@ func (d *Device) pick(size uint64, may func(*slot) bool) *slot {
 		if s.state != active || !may(s) {
 			continue
 		}
-		if !d.cfg.Coherent && best != nil {
-			continue
-		}
 		if best == nil || d.better(s, best) {
 			best = s
 		}
 	}
-	if best != nil && d.cfg.Coherent {
+	if best != nil {
 		d.turn = best.index
 	}
 	return best
