@@ -41,7 +41,7 @@ func (d *Device) collect(s *slot) {
 			d.accessAnswered(s, o)
 		case opSetGroup:
 			d.setGroupAnswered(s, o)
-		case opKeys, opPreempt, opReset:
+		case opKeys, opReserve, opPreempt, opReset:
 			d.fenceAnswered(s, o)
 		case opUnregister:
 			d.unregistered(s, o)

@@ -2,16 +2,20 @@ package mpath
 
 import (
 	"log/slog"
+	"time"
 
 	"braid/iscsi/scsi"
 )
+
+// askPause is how long a command to fence waits that met BUSY.
+const askPause = 100 * time.Millisecond
 
 // askToFence has a lost session's tasks ended by a command to another session, where the
 // policy says so. It is not done while a new session of the slot is at work, whose commands
 // would be hit too: those are the same nexus's.
 func (d *Device) askToFence(s *slot) {
 	f := &s.fence
-	if !f.needed || f.refused || f.asked || f.settleBy != never ||
+	if !f.needed || f.refused || f.asked || f.settleBy != never || d.now < f.askAt ||
 		s.state != down && s.state != opening || d.stopping != nil {
 		return
 	}
@@ -21,8 +25,12 @@ func (d *Device) askToFence(s *slot) {
 		if through == nil {
 			return
 		}
-		if !d.abortsRegistrants() {
+		switch {
+		case !d.abortsRegistrants():
 			d.cannotFence(s, "this target does not abort tasks for PREEMPT AND ABORT of a registration")
+			return
+		case !d.mayReserve():
+			d.cannotFence(s, "the LUN is shared, or not every path has registered a key")
 			return
 		}
 		f.asked = true
@@ -59,12 +67,18 @@ func (d *Device) fenceAnswered(through *slot, o *op) {
 		case opKeys:
 			d.keysRead(through, o)
 			return
+		case opReserve:
+			d.reserved = true
+			d.fenceBy(opPreempt, scsi.ReservePreemptAndAbort, s, through, o.key)
+			return
 		case opPreempt:
 			d.log(slog.LevelInfo, "reservation key preempted", "path", s.name, "through", through.name)
 			d.settles(s, byReservation, d.lun.Vendor == vendorEmbedded)
 		case opReset:
 			d.log(slog.LevelWarn, "logical unit reset", "for", s.name, "through", through.name)
-			d.settles(s, byReset, d.resetsSurely())
+			// The lost session is still there at the target: what the network
+			// delivers to it after the reset is executed.
+			d.settles(s, byReset, false)
 			d.checkSiblings()
 		}
 		s.fence.asked = false
@@ -78,8 +92,11 @@ func (d *Device) fenceAnswered(through *slot, o *op) {
 	if v.status == nil || v.status.Status != scsi.ReservationConflict {
 		d.notice(through, v.notice)
 	}
-	if v.action == again && s.fence.tries < maxTries {
+	if (v.action == again || v.action == later) && s.fence.tries < maxTries {
 		s.fence.tries++
+		if v.action == later {
+			s.fence.askAt = d.now + askPause
+		}
 		return
 	}
 	d.cannotFence(s, "the target refuses", "error", o.cmd.Err)

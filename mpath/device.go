@@ -23,19 +23,20 @@ type Device struct {
 	ledger *barrier.Ledger
 	rounds *barrier.Coordinator
 
-	slots   []*slot
-	lun     LUN
-	known   bool // lun is valid
-	ready   bool // it was known with a path that is active
-	readyAt time.Duration
-	used    bool          // a request was submitted
-	wrote   bool          // one that changes blocks was begun
-	askedAt time.Duration // when it was last looked whether the LUN is write protected
-	moved   bool          // a slot changed in a way that may concern others
-	fatal   error
-	sync10  bool // the LUN knows only SYNCHRONIZE CACHE(10)
-	noSync  bool // it knows none
-	turn    int  // round robin
+	slots    []*slot
+	lun      LUN
+	known    bool // lun is valid
+	ready    bool // it was known with a path that is active
+	readyAt  time.Duration
+	used     bool          // a request was submitted
+	wrote    bool          // one that changes blocks was begun
+	askedAt  time.Duration // when it was last looked whether the LUN is write protected
+	reserved bool          // for the sessions that have registered keys
+	moved    bool          // a slot changed in a way that may concern others
+	fatal    error
+	sync10   bool // the LUN knows only SYNCHRONIZE CACHE(10)
+	noSync   bool // it knows none
+	turn     int  // round robin
 
 	admission requests // writes that wait for room, a flush that holds, or a fence
 	stalled   ops      // for a path

@@ -28,6 +28,7 @@ type fakeLUN struct {
 	noCap16   bool // no READ CAPACITY(16)
 	noSync16  bool
 	noReserve bool // no persistent reservations
+	denyKeys  int  // slot that may not register, counted from 1
 	noSync    bool
 
 	answer func(*scsi.Command, scsi.CDB) error // a refusal, nil to execute

@@ -183,6 +183,14 @@ func (p *fakePath) execute(c *scsi.Command, cdb scsi.CDB) error {
 			return err
 		}
 	}
+	if _, there := p.rig.keys[p.fakeNexus()]; p.rig.reserved && !there {
+		switch cdb.Op {
+		case scsi.OpTestUnitReady, scsi.OpInquiry, scsi.OpRead16, scsi.OpServiceActionIn16,
+			scsi.OpPersistentReserveIn, scsi.OpPersistentReserveOut, scsi.OpMaintenanceIn:
+		default:
+			return status(scsi.ReservationConflict)
+		}
+	}
 	if c.Reset {
 		p.rig.reset()
 		return nil

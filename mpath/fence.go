@@ -21,6 +21,7 @@ type fence struct {
 	refused  bool          // a command to another session cannot fence it
 	asked    bool          // such a command is out
 	tries    int           // of it that were to be repeated
+	askAt    time.Duration // not before
 }
 
 // fenceKind says what fenced a lost session.
@@ -53,11 +54,19 @@ func newFence(now time.Duration, lost *LostNexus, cfg *Config) fence {
 	return f
 }
 
-func (f *fence) deadline() time.Duration {
+// again is when a command to fence may be sent again.
+func (f *fence) again(now time.Duration) time.Duration {
+	if f.askAt > now {
+		return f.askAt
+	}
+	return never
+}
+
+func (f *fence) deadline(now time.Duration) time.Duration {
 	if !f.needed {
 		return never
 	}
-	return min(f.waitBy, f.settleBy)
+	return min(f.waitBy, f.settleBy, f.again(now))
 }
 
 // needFence finds out whether the session that just died must be fenced. A reinstatement

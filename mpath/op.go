@@ -19,6 +19,7 @@ const (
 	opAccess            // asks for its access state
 	opSetGroup          // asks the target to change one
 	opKeys              // reads reservation keys, to fence another session
+	opReserve           // keeps unregistered sessions from writing
 	opPreempt           // ends the tasks of another session by its key
 	opReset             // ends them with all others by a reset
 	opUnregister        // before a logout
@@ -42,7 +43,7 @@ type op struct {
 	twin   *op    // the other one of the two, while both are out
 	param  [24]byte
 	token  barrier.Token // opSync
-	lost   *slot         // opKeys, opPreempt, opReset: what is to be fenced
+	lost   *slot         // opKeys to opReset: what is to be fenced
 	key    uint64        // opPreempt: that is preempted
 	slot   *slot         // that it is out on
 	sent   time.Duration

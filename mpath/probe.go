@@ -118,7 +118,7 @@ var probeSteps = []probeStep{
 		p.lun.ZeroedWhenUnmap = p.lun.ZeroedWhenUnmap || l.LBPRZ
 		return err
 	}),
-	{"MODE SENSE(6)", func(*probe) ([16]byte, int) {
+	{modeStep, func(*probe) ([16]byte, int) {
 		return scsi.ModeSense6(scsi.ModePageCaching, 0, 192), 192
 	},
 		func(p *probe, b []byte) error {
@@ -152,7 +152,10 @@ func portGroupsStep(extended bool) probeStep {
 	}
 }
 
-const writeSameStep = "WRITE SAME(16)"
+const (
+	modeStep      = "MODE SENSE(6)"
+	writeSameStep = "WRITE SAME(16)"
+)
 
 // farLBA lies beyond the end of every LUN: a WRITE SAME there writes nothing, and the
 // refusal tells whether the command is known at all.

@@ -37,13 +37,9 @@ func (d *Device) waitsForTasks(several bool) bool {
 	return d.lun.Vendor == vendorEmbedded
 }
 
-// resetsSurely reports whether the target is known to answer a LOGICAL UNIT RESET only after
-// the tasks that it hit have ended.
-func (d *Device) resetsSurely() bool {
-	return d.lun.Vendor == vendorLIO || d.lun.Vendor == vendorTgt || d.lun.Vendor == vendorEmbedded
-}
-
 // abortsRegistrants reports whether PREEMPT AND ABORT ends the tasks of a nexus that is merely
 // registered, as SPC-4 section 5.12.11.5 has it. Linux's target does it only to the holder of
-// a reservation.
-func (d *Device) abortsRegistrants() bool { return d.lun.Vendor != vendorLIO }
+// a reservation, and tgt does not know the command.
+func (d *Device) abortsRegistrants() bool {
+	return d.lun.Vendor != vendorLIO && d.lun.Vendor != vendorTgt
+}

@@ -1,15 +1,19 @@
 package mpath
 
 import (
+	"errors"
 	"log/slog"
+	"slices"
 
 	"braid/iscsi/scsi"
 )
 
 // Reservation keys. Under FenceReserve each session registers a key of its own before it carries
-// I/O, and a living session can end a lost one's tasks by PREEMPT AND ABORT of its key (SPC-4
-// section 5.12.11.5). No reservation is held: a registration is enough for that, and keeps
-// nobody from anything.
+// I/O. To fence a lost one, a living session makes a reservation that only registered
+// sessions may write under, all of which hold it (Write Exclusive, All Registrants), and ends
+// the lost one's registration by PREEMPT AND ABORT (SPC-4 section 5.12.11.5): what it had
+// under way is aborted, and what is still on its way in the network is refused when it comes.
+// Without the reservation it would be executed.
 //
 // A key is 40 bits that only this process has, the slot, and a count: so what may still be
 // preempted late, because its session was lost with the command under way, is no key of the
@@ -44,9 +48,12 @@ func (d *Device) isKeyOf(s *slot, key uint64) bool {
 
 const registerStep = "PERSISTENT RESERVE OUT, REGISTER"
 
-// registering is a path's verification with its registration. What a former session or process
-// had registered for the same nexus is replaced: it was this slot's too.
-var registering = append(probeSteps[:len(probeSteps):len(probeSteps)], probeStep{
+var errNotRegistered = errors.New("no reservation key could be registered, and the LUN is " +
+	"reserved for those that are")
+
+// register is the step that registers a key. What a former session or process had registered
+// for the same nexus is replaced: it was this slot's too.
+var register = probeStep{
 	name: registerStep,
 	cdb: func(*probe) ([16]byte, int) {
 		return scsi.PersistentReserveOut(scsi.ReserveRegisterAndIgnore, 0),
@@ -54,14 +61,32 @@ var registering = append(probeSteps[:len(probeSteps):len(probeSteps)], probeStep
 	},
 	take:     func(p *probe, _ []byte) error { p.registered = true; return nil },
 	optional: true,
-})
+}
 
-// probeSteps is how paths are verified.
+// The steps with a registration: before the first that a reservation would refuse.
+var (
+	registering      = slices.Insert(slices.Clone(probeSteps), before(modeStep), register)
+	fenceRegistering = slices.Insert(slices.Clone(fenceSteps), 1, register)
+)
+
+func before(name string) int {
+	return slices.IndexFunc(probeSteps, func(p probeStep) bool { return p.name == name })
+}
+
+// probeSteps is how paths are verified, fenceSteps what a session does that only fences.
 func (d *Device) probeSteps() []probeStep {
 	if d.cfg.keys() {
 		return registering
 	}
 	return probeSteps
+}
+
+func (d *Device) fenceSteps(s *slot) []probeStep {
+	if d.cfg.keys() {
+		s.rec.key = d.drawKey(s)
+		return fenceRegistering
+	}
+	return fenceSteps
 }
 
 // logout ends a session in order, and its registration before.
@@ -75,6 +100,25 @@ func (d *Device) logout(s *slot) {
 	s.path.Logout(d.now) // when its commands are answered
 }
 
+// releaseReservation ends the reservation before the last logouts, where a registration is left
+// that would keep it: that of a session that was lost and did not come back.
+func (d *Device) releaseReservation() {
+	left, through := false, -1
+	for i, s := range d.slots {
+		left = left || s.rec.key != 0 && s.rec.inUse && !s.keyed
+		if s.keyed && s.state == active {
+			through = i
+		}
+	}
+	if !d.reserved || !left || through < 0 {
+		return
+	}
+	s := d.slots[through]
+	o := d.newOp(opUnregister)
+	d.buildReserve(o, scsi.ReserveRelease, s.rec.key, 0)
+	d.submit(s, o)
+}
+
 func (d *Device) unregistered(s *slot, o *op) {
 	if o.cmd.Err != nil {
 		d.log(slog.LevelWarn, "reservation key not taken back", "path", s.name, "error", o.cmd.Err)
@@ -83,8 +127,7 @@ func (d *Device) unregistered(s *slot, o *op) {
 }
 
 func (d *Device) buildReserve(o *op, action uint8, key, service uint64) {
-	// Where nothing is reserved the type says nothing, but targets check it.
-	o.cmd.CDB = scsi.PersistentReserveOut(action, scsi.WriteExclusiveRegistrantsOnly)
+	o.cmd.CDB = scsi.PersistentReserveOut(action, scsi.WriteExclusiveAllRegistrants)
 	o.cmd.Dir, o.cmd.Timeout = scsi.Write, probeTimeout
 	o.cmd.Data = scsi.ReserveParameters{Key: key, ServiceKey: service}.Append(o.param[:0])
 }
@@ -101,16 +144,24 @@ func (d *Device) readKeys(s, through *slot) {
 	d.submit(through, o)
 }
 
-// keysRead preempts the key of a lost session, if there is one of its slot.
+// mayReserve reports whether a reservation keeps nobody out but the lost session, and those
+// who have no business here.
+func (d *Device) mayReserve() bool {
+	for _, s := range d.slots {
+		if s.inLedger && !s.keyed {
+			return false
+		}
+	}
+	return !d.cfg.Shared
+}
+
+// keysRead goes on if the key of the lost session is registered.
 func (d *Device) keysRead(through *slot, o *op) {
 	s := o.lost
 	keys, whole, err := scsi.ParseReserveKeys(nil, o.cmd.Data[:o.cmd.Transferred])
 	for _, key := range keys {
 		if err == nil && d.isKeyOf(s, key) {
-			p := d.newOp(opPreempt)
-			p.lost, p.key = s, key
-			d.buildReserve(p, scsi.ReservePreemptAndAbort, through.rec.key, key)
-			d.submit(through, p)
+			d.fenceBy(opReserve, scsi.ReserveReserve, s, through, key)
 			return
 		}
 	}
@@ -118,4 +169,16 @@ func (d *Device) keysRead(through *slot, o *op) {
 	s.fence.asked = false
 	d.cannotFence(s, "its reservation key is not registered", "keys", len(keys), "all", whole,
 		"error", err)
+}
+
+// fenceBy sends the next command that fences a session by its key.
+func (d *Device) fenceBy(kind opKind, action uint8, s, through *slot, key uint64) {
+	o := d.newOp(kind)
+	o.lost, o.key = s, key
+	service := key
+	if kind == opReserve {
+		service = 0
+	}
+	d.buildReserve(o, action, through.rec.key, service)
+	d.submit(through, o)
 }

@@ -27,11 +27,15 @@ func (p *fakePath) reserve(c *scsi.Command, cdb scsi.CDB) error {
 	if cdb.Op == scsi.OpPersistentReserveIn {
 		return p.lun.reply(c, scsi.AppendReserveKeys(nil, 1, slices.Sorted(maps.Values(r.keys))))
 	}
+	if p.lun.denyKeys == p.slot+1 {
+		return check(scsi.IllegalRequest, 0x55, 0x04)
+	}
 	list, err := scsi.ParseReserveParameters(c.Data)
 	if err != nil {
 		return err
 	}
 	me := p.fakeNexus()
+	defer func() { r.reserved = r.reserved && len(r.keys) > 0 }() // by all that are registered
 	if cdb.Action != scsi.ReserveRegisterAndIgnore && r.keys[me] != list.Key {
 		return status(scsi.ReservationConflict)
 	}
@@ -41,7 +45,14 @@ func (p *fakePath) reserve(c *scsi.Command, cdb scsi.CDB) error {
 		if list.ServiceKey == 0 {
 			delete(r.keys, me)
 		}
+	case scsi.ReserveReserve:
+		r.reserved = true
+	case scsi.ReserveRelease:
+		r.reserved = false
 	case scsi.ReservePreemptAndAbort:
+		if !r.reserved {
+			r.t.Error("a key is preempted, and what comes late of its session is not kept out")
+		}
 		found := false
 		for n, k := range r.keys {
 			if k == list.ServiceKey {
@@ -124,8 +135,68 @@ func TestReservationFences(t *testing.T) {
 	// In the end no key is left.
 	r.d.Stop(r.now, 9*time.Second)
 	r.after(time.Second)
-	if !r.d.Stopped() || len(r.keys) > 0 {
-		t.Errorf("stopped %v, keys left %x", r.d.Stopped(), r.keys)
+	if !r.d.Stopped() || len(r.keys) > 0 || r.reserved {
+		t.Errorf("stopped %v, keys left %x, reserved %v", r.d.Stopped(), r.keys, r.reserved)
+	}
+}
+
+// TestReservationIsReleased: also if a session that was lost, and needed no fence, has left its
+// key there.
+func TestReservationIsReleased(t *testing.T) {
+	r := ready(t, 3, reserving)
+	q, lost, _ := lostWrite(r)
+	r.slow[2] = true
+	r.after(r.d.cfg.FenceSettle)
+	r.want(q, OK)
+	for i := range 3 {
+		if p, _ := r.d.slots[i].path.(*fakePath); p != nil && i != lost.slot && len(r.slow) > 0 {
+			p.kill(errCut)
+			break
+		}
+	}
+	r.run()
+	r.d.Stop(r.now, 9*time.Second)
+	r.after(time.Second)
+	if !r.d.Stopped() || r.reserved {
+		t.Errorf("stopped %v, reserved %v, keys left %x", r.d.Stopped(), r.reserved, r.keys)
+	}
+}
+
+// TestReserveModeWithUnkeyedPath: a path that may not register is no path once the LUN is
+// reserved, and where one is in use nothing is reserved.
+func TestReserveModeWithUnkeyedPath(t *testing.T) {
+	deny := func(slot int) func(*Config, *fakeLUN) {
+		return func(_ *Config, l *fakeLUN) {
+			l.denyKeys = slot + 1
+		}
+	}
+	r := ready(t, 3, reserving, deny(2))
+	q := r.write(0, 512, 1)
+	lost, _ := r.outOn(q)
+	r.slow[0], r.slow[1] = true, true
+	if lost.slot == 2 {
+		t.Fatal("not the path that was meant")
+	}
+	lost.kill(errCut)
+	r.after(r.d.cfg.FenceSettle + ms)
+	r.wantHeld(q)
+	if r.reserved {
+		t.Error("the LUN is reserved, and a path in use has no key")
+	}
+	r = ready(t, 3, reserving)
+	q, lost, _ = lostWrite(r)
+	r.after(r.d.cfg.FenceSettle)
+	r.want(q, OK)
+	r.lun.denyKeys = lost.slot + 1
+	r.slow = map[int]bool{}
+	r.after(time.Minute)
+	if got := r.state(lost.slot); got == "active" {
+		t.Error("a path without a key is in use")
+	}
+	r.lun.denyKeys = 0
+	r.after(time.Minute)
+	if got := r.state(lost.slot); got != "active" {
+		t.Errorf("it does not come back: %s", got)
 	}
 }
 
@@ -257,6 +328,24 @@ func TestPreemptDoesNotMeetTheSuccessor(t *testing.T) {
 	r.want(q, OK)
 }
 
+// TestFenceCommandMeetsBusy: it is sent again.
+func TestFenceCommandMeetsBusy(t *testing.T) {
+	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Fence = FenceReset })
+	q := r.write(0, 512, 1)
+	lost, other := r.outOn(q)
+	r.slow[lost.slot], r.slow[other.slot] = true, true
+	left := 3
+	other.answer = func(c *scsi.Command, _ scsi.CDB) error {
+		if left--; c.Reset && left >= 0 {
+			return status(scsi.Busy)
+		}
+		return nil
+	}
+	lost.kill(errCut)
+	r.after(time.Second + r.d.cfg.FenceSettle)
+	r.want(q, OK)
+}
+
 // TestResetFences: only where it was asked for, and commands that it hit elsewhere are sent
 // again.
 func TestResetFences(t *testing.T) {
@@ -268,6 +357,9 @@ func TestResetFences(t *testing.T) {
 	r.slow[lost.slot], r.slow[other.slot] = true, true
 	bystander := r.read(8192, 512)
 	lost.kill(errCut)
+	r.after(r.d.cfg.FenceSettle - ms)
+	r.wantHeld(q)
+	r.after(2 * ms)
 	r.want(q, OK)
 	r.want(bystander, OK)
 	if c := r.d.Status(r.now).Counters.Fences; c.Of("reset") != 1 || r.resets != 1 {

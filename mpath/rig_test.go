@@ -34,6 +34,8 @@ type rig struct {
 
 	keys   map[fakeNexus]uint64 // registered
 	resets int
+	// reserved: only those with a key may write.
+	reserved bool
 
 	submitted int
 	over      map[*Request]bool

@@ -141,7 +141,7 @@ func (d *Device) stepSlot(s *slot) {
 }
 
 func (s *slot) deadline(now time.Duration) time.Duration {
-	next := min(s.fence.deadline(), s.suspectDeadline(now))
+	next := min(s.fence.deadline(now), s.suspectDeadline(now))
 	if s.path != nil {
 		next = min(next, s.path.Deadline())
 	}
@@ -175,7 +175,7 @@ func (d *Device) sessionUp(s *slot) {
 	d.reinstated(s, n)
 	if s.via != s.index || s.rec.fenceOnly || s.outOfService {
 		d.enter(s, fencing)
-		s.probe = &probe{steps: fenceSteps}
+		s.probe = &probe{steps: d.fenceSteps(s)}
 		return
 	}
 	d.record(s, n)

@@ -73,6 +73,7 @@ func (d *Device) stepStop() {
 	}
 	if s.flushed && d.inFlight == 0 {
 		s.logout, s.failAt = true, never
+		d.releaseReservation()
 		for _, slot := range d.slots {
 			d.leave(slot)
 		}

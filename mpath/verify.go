@@ -75,7 +75,7 @@ func (d *Device) fenced(s *slot) {
 		d.ledger.Settled(s.index)
 	}
 	d.rounds.Step()
-	s.probe = nil
+	s.keyed, s.probe = s.probe.registered, nil
 	d.enter(s, leaving)
 	d.logout(s)
 }
@@ -85,6 +85,10 @@ func (d *Device) verified(s *slot) {
 	found := &s.probe.lun
 	s.keyed = s.probe.registered
 	if d.cfg.keys() && !s.keyed {
+		if d.reserved {
+			d.refusePath(s, errNotRegistered)
+			return
+		}
 		d.log(slog.LevelWarn, "no reservation key could be registered", "path", s.name)
 	}
 	serves := s.takeAccess(d.now)
