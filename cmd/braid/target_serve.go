@@ -82,7 +82,7 @@ func (t *targetServer) takeFaults(in io.Reader, out io.Writer) {
 		}
 		done := make(chan struct{})
 		posted := t.loop.Post(func(now time.Duration) {
-			t.target.Play(now, script)
+			t.target.PlayAlso(now, script)
 			t.target.Tick(now)
 			close(done)
 		})

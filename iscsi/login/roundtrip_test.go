@@ -204,6 +204,9 @@ func TestRoundTripNegotiation(t *testing.T) {
 		want.FirstBurstLength = min(pick[0]<<13, pick[1]<<14)
 		want.MaxOutstandingR2T = min(pick[0], pick[1])
 		want.ErrorRecoveryLevel = min(o.ErrorRecoveryLevel, c.ErrorRecoveryLevel)
+		if want.ErrorRecoveryLevel > 0 && want.DataSequenceInOrder {
+			want.MaxOutstandingR2T = 1
+		}
 		if p != want || !mirrored(p, tt.Params()) {
 			t.Errorf("%b:\ninitiator %+v\ntarget    %+v\nwant      %+v", bits, p, tt.Params(), want)
 		}

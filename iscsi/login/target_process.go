@@ -19,6 +19,7 @@ func (t *Target) process(r pdu.LoginRequest, pairs []Pair) error {
 			}
 		}
 	}
+	t.limitR2T(pairs)
 	var sec *securityText
 	if r.CSG == pdu.StageSecurity {
 		sec = &securityText{}
@@ -49,6 +50,31 @@ func (t *Target) process(r pdu.LoginRequest, pairs []Pair) error {
 		return nil
 	}
 	return t.endStage(r)
+}
+
+// limitR2T makes MaxOutstandingR2T 1 where the session will be able to recover lost
+// data: with data sequences in order a target may ask again for the last one only
+// (RFC 7143 section 13.19). What decides it may stand behind it in the text.
+func (t *Target) limitR2T(pairs []Pair) {
+	ordered, recovers := true, false
+	for _, p := range pairs {
+		id, _ := findKey(p.Key)
+		if id != kDataSequenceInOrder && id != kErrorRecoveryLevel {
+			continue
+		}
+		v, bad := keys[id].parse(p.Value)
+		v = keys[id].combine(v, t.neg.wish[id])
+		switch {
+		case bad != "":
+		case id == kErrorRecoveryLevel:
+			recovers = v > 0
+		default:
+			ordered = v == 1
+		}
+	}
+	if ordered && recovers {
+		t.neg.wish[kMaxOutstandingR2T] = 1
+	}
 }
 
 // isName reports whether a key says who logs in where, which checkNames checks

@@ -19,6 +19,18 @@ func (t *Target) Play(now time.Duration, s *Script) {
 	t.script = player{start: now, events: slices.Clone(s.events)}
 }
 
+// PlayAlso starts a script beside what is playing.
+func (t *Target) PlayAlso(now time.Duration, s *Script) {
+	if len(t.script.events) == 0 {
+		t.Play(now, s)
+		return
+	}
+	for _, e := range s.events {
+		e.at += now - t.script.start
+		t.script.insert(e)
+	}
+}
+
 func (p *player) deadline() time.Duration {
 	if len(p.events) == 0 {
 		return Never

@@ -97,6 +97,26 @@ func TestScriptPlays(t *testing.T) {
 	}
 }
 
+// Faults that are given one by one do not end each other.
+func TestScriptsPlaySideBySide(t *testing.T) {
+	b := newBench(t, Config{})
+	for _, text := range []string{"at 0s cut portal 1 for 2s", "at 0s cut portal 2 for 2s"} {
+		s, err := ParseScript(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.t.PlayAlso(b.now, s)
+		b.advance(time.Second)
+	}
+	b.advance(500 * time.Millisecond)
+	if p := b.t.portals; p[0].cut || !p[1].cut {
+		t.Errorf("cut: %v %v", p[0].cut, p[1].cut)
+	}
+	if b.advance(time.Second); b.t.portals[1].cut || b.t.script.deadline() != Never {
+		t.Error("it does not end")
+	}
+}
+
 func FuzzParseScript(f *testing.F) {
 	f.Add("at 1s cut portal 1 for 3s\nat 2s every 1s delay all 1ms..5ms for 10ms")
 	f.Add("at 5s restart lose-some half-open down 1s\nat 0s full temporary 9")
