@@ -46,3 +46,39 @@ func TestNeverShrink(t *testing.T) {
 		t.Errorf("paths %s and %s, %d bytes", r.state(0), r.state(1), r.d.lun.Bytes())
 	}
 }
+
+// TestGrownMeanwhile: a LUN that grows while its paths are looked at. Those that were asked
+// before are asked again, and none is refused.
+func TestGrownMeanwhile(t *testing.T) {
+	for _, late := range []int{0, 1} {
+		r := newRig(t, config(2))
+		small := r.lun.capacity.Blocks
+		// The first answer of one path is the old capacity, and the other path is done first.
+		old, wait := true, true
+		r.slow[0], r.slow[1] = true, true
+		r.step()
+		p := r.paths[late]
+		p.answer = func(c *scsi.Command, cdb scsi.CDB) error {
+			if cdb.Op == scsi.OpServiceActionIn16 {
+				if r.lun.capacity.Blocks = small + 64; old {
+					r.lun.capacity.Blocks, old = small, false
+				}
+			}
+			return nil
+		}
+		p.hold = func(_ *scsi.Command, cdb scsi.CDB) bool {
+			return wait && cdb.Op == scsi.OpInquiry && cdb.EVPD
+		}
+		p.up = true
+		r.run()
+		r.lun.capacity.Blocks = small + 64
+		r.paths[1-late].up = true
+		r.run()
+		wait = false
+		r.run()
+		r.wantStates("active active")
+		if n := r.d.lun.Blocks; n != small+64 || r.d.Fatal() != nil {
+			t.Errorf("path %d late: %d blocks, want %d; fatal: %v", late, n, small+64, r.d.Fatal())
+		}
+	}
+}

@@ -59,6 +59,7 @@ type slot struct {
 	failures   int    // sessions in a row that did not become active
 	prompt     bool   // the session came up at the first try
 	blocks     uint64 // capacity that the path told last
+	doubted    uint64 // larger one that another path told, after which it was asked again
 	refusal    error  // why it is logged out, if that is because of what its LUN is
 	lastErr    error
 	final      bool // the peer's answer was final

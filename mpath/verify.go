@@ -104,6 +104,10 @@ func (d *Device) verified(s *slot) {
 			"product", found.Product, "bytes", found.Bytes(), "block_size", found.BlockSize,
 			"write_cache", found.WriteCache, "fua", found.FUA)
 	} else if len(d.slots) > 1 || d.lun.Identity != "" {
+		if d.doubtful(s, found) {
+			d.startProbe(s)
+			return
+		}
 		if err := d.lun.same(found); err != nil {
 			d.refusePath(s, err)
 			return
