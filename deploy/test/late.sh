@@ -18,7 +18,9 @@ disk=$(disk)
 umount $mnt
 mkdir -p /mnt/byhand
 mount "$disk" /mnt/byhand
+lazy
 head -c 32M /dev/urandom >/run/random
 cp /run/random /mnt/byhand/unsynced
 sha256sum </mnt/byhand/unsynced >/out/sum
-off "a mount by hand"
+off "a mount by hand, $(dirty) kB of dirty pages"
+[ "$(dirty)" -gt 25000 ] || fail "they are not"

@@ -58,6 +58,13 @@ property() { systemctl show -P "$1" "${2:-$unit}"; }
 active() { [ "$(property ActiveState "${1:-}")" = active ]; }
 status() { timeout 5 braid status lun0 -o json; }
 all_up() { status | jq -e '[.paths[] | select(.state == "active")] | length == 2' >/dev/null; }
+# ready_after is how long the daemon took from its start to its first "ready".
+ready_after() {
+	local from to
+	from=$(property ExecMainStartTimestampMonotonic)
+	to=$(property ActiveEnterTimestampMonotonic)
+	bc <<<"scale=1; ($to - $from) / 1000000"
+}
 restarted() { active && [ "$(property MainPID)" != "$1" ]; }
 
 # uptime is in hundredths of a second.
@@ -99,6 +106,15 @@ enough() {
 	note "measured: $1: $n files, the slowest took $(bc <<<"scale=1; $slowest / 100") s"
 	[ "$n" -ge "${2:-3}" ] || fail "too few"
 }
+
+# lazy keeps what is written in memory until somebody asks for it to be on the device.
+lazy() {
+	echo 0 >/proc/sys/vm/dirty_writeback_centisecs
+	echo 500000000 >/proc/sys/vm/dirty_background_bytes
+	echo 600000000 >/proc/sys/vm/dirty_bytes
+}
+
+dirty() { awk '/^Dirty/ { print $2 }' /proc/meminfo; }
 
 # off has the machine powered off once the test has ended.
 off() {
