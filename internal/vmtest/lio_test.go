@@ -31,14 +31,20 @@ type lio struct {
 // newLIO sets up a target with a LUN of size bytes, volatile write cache
 // included, behind as many links, each with a portal of its own.
 func newLIO(t *testing.T, links int, size int64) *lio {
+	return newLIOOf(t, links, func(l *lio) string { return l.makeDisk("disk0", size) })
+}
+
+// newLIOOf has the LUN that disk makes: it returns its folder below the target's.
+func newLIOOf(t *testing.T, links int, disk func(l *lio) string) *lio {
 	t.Helper()
 	for _, dir := range []string{"/etc/target/pr", "/var/target/alua", "/var/target/pr"} {
 		must(t, os.MkdirAll(dir, 0o755))
 	}
-	run(t, "modprobe", "-a", "target_core_mod", "target_core_file", "iscsi_target_mod")
+	run(t, "modprobe", "-a", "target_core_mod", "target_core_file", "target_core_iblock",
+		"iscsi_target_mod")
 	l := &lio{t, links}
 	l.makeLinks()
-	l.makeDisk("disk0", size)
+	backing := disk(l)
 	group := filepath.Join(targetTree, "tpgt_1")
 	must(t, os.MkdirAll(group, 0o755))
 	l.set(group, "attrib/authentication=0", "attrib/generate_node_acls=1",
@@ -52,13 +58,13 @@ func newLIO(t *testing.T, links int, size int64) *lio {
 	}
 	lun := filepath.Join(group, "lun/lun_0")
 	must(t, os.MkdirAll(lun, 0o755))
-	must(t, os.Symlink(filepath.Join(targetCore, "fileio_0/disk0"), filepath.Join(lun, "disk")))
+	must(t, os.Symlink(filepath.Join(targetCore, backing), filepath.Join(lun, "disk")))
 	l.set(group, "enable=1")
 	return l
 }
 
 // makeDisk makes a disk of a sparse file in memory.
-func (l *lio) makeDisk(name string, size int64) {
+func (l *lio) makeDisk(name string, size int64) string {
 	l.t.Helper()
 	dir := filepath.Join(targetCore, "fileio_0", name)
 	file := filepath.Join("/tmp", name)
@@ -68,6 +74,17 @@ func (l *lio) makeDisk(name string, size int64) {
 	l.set(dir, fmt.Sprintf("control=fd_dev_name=%s,fd_dev_size=%d,fd_buffered_io=1", file, size),
 		"wwn/vpd_unit_serial=guest-"+name, "enable=1", "attrib/emulate_write_cache=1",
 		"attrib/emulate_tpu=1", "attrib/emulate_tpws=1")
+	return "fileio_0/" + name
+}
+
+// makeBlockDisk makes a disk of a block device.
+func (l *lio) makeBlockDisk(name, device string) string {
+	l.t.Helper()
+	dir := filepath.Join(targetCore, "iblock_0", name)
+	must(l.t, os.MkdirAll(dir, 0o755))
+	l.set(dir, "control=udev_path="+device, "wwn/vpd_unit_serial=guest-"+name, "enable=1",
+		"attrib/emulate_write_cache=1")
+	return "iblock_0/" + name
 }
 
 // set writes settings, each FILE=VALUE, below dir.
