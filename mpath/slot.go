@@ -49,6 +49,7 @@ type slot struct {
 	proven     time.Duration   // a command sent then, or later, was answered
 	clearedAt  time.Duration   // when it was last found not to be dead
 	suspectAt  time.Duration   // since when it is slow; never if it is not
+	asked      time.Duration   // when its siblings were asked for life because of it
 	notBefore  time.Duration   // no new session earlier: Time2Wait
 	several    bool            // connections of the session that was lost
 	upAt       time.Duration   // when it became active last

@@ -59,6 +59,10 @@ func (d *Device) stepSuspect(s *slot) {
 	}
 	d.hedge(s)
 	since, silent := s.path.Silent()
+	if silent && s.asked < since {
+		s.asked = d.now // the silence is younger than what they were asked last
+		d.checkSiblings()
+	}
 	if silent && d.now >= since+silentLimit && d.othersAnswer(s, since) {
 		s.path.Kill(d.now, errSilent)
 		d.lose(s)
@@ -66,7 +70,7 @@ func (d *Device) stepSuspect(s *slot) {
 }
 
 func (d *Device) suspect(s *slot) {
-	s.suspectAt = d.now
+	s.suspectAt, s.asked = d.now, d.now
 	d.log(slog.LevelInfo, "path is slow", "path", s.name, "usually", s.stats.ServiceTime,
 		"patience", s.patience())
 	s.path.Probe(d.now)

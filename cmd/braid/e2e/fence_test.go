@@ -18,7 +18,8 @@ func TestFences(t *testing.T) {
 	}{
 		{"auto", "embedded", "reinstate", ""},
 		{"reserve", "embedded", "reserve", "reservation key preempted"},
-		{"reset", "embedded", "reset", "logical unit reset"},
+		// It has no Time2Wait: the reinstatement is done before fence_settle is over.
+		{"reset", "embedded", "reinstate", "logical unit reset"},
 		{"reserve", "tgt", "reinstate", "cannot be fenced by a command"},
 		{"reset", "tgt", "reset", "logical unit reset"},
 	} {
