@@ -180,6 +180,9 @@ func (c *Conn) joinSession(now time.Duration, key nexusKey) {
 func (c *Conn) enter(s *session) {
 	l := &c.login
 	c.params = l.stepper.Params()
+	if s.discovery {
+		c.params.ErrorRecoveryLevel = 0 // RFC 7143 section 7.4
+	}
 	if !s.begun {
 		s.begun, s.params = true, c.params
 		if c.params.ErrorRecoveryLevel > 0 && c.params.DataSequenceInOrder {

@@ -414,3 +414,41 @@ func TestAsynchronousMessages(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// A session that is reinstated while tasks wait for a connection: the login waits
+// for the one that the disk has.
+func TestReinstatementAbortsWhatWaits(t *testing.T) {
+	store := &slowStore{ram: newRAM(t, 1<<20)}
+	b, p := recovering(t, Config{ErrorRecoveryLevel: 2, DefaultTime2Retain: 10,
+		LUNs: []LUNConfig{{Store: store, WriteCache: true}}})
+	p.ask(p.command(scsi.Write16(0, 1, false), pattern(1, 512), 0), pattern(1, 512))
+	r2t := p.command(scsi.Write16(8, 1, false), pattern(1, 512), 0)
+	r2t.DataLen = 0
+	p.ask(r2t, nil)
+	p.dies()
+	q := b.connect(1)
+	if q.startLogin(offer("a"), 1, 0, 1) {
+		t.Error("the login does not wait for the disk")
+	}
+	store.release(b.now)
+	list := q.flush()
+	if len(list) != 1 || list[0].Opcode() != pdu.OpLoginResponse || len(b.t.sessions) != 1 ||
+		b.t.failures != 0 || b.t.pool.out != 0 || len(b.t.delayed.heap) != 0 {
+		t.Errorf("%s, %d sessions, %d failures, %d bytes", describe(list), len(b.t.sessions),
+			b.t.failures, b.t.pool.out)
+	}
+}
+
+// A discovery session recovers nothing (RFC 7143 section 7.4).
+func TestDiscoveryDoesNotRecover(t *testing.T) {
+	b := newBench(t, Config{ErrorRecoveryLevel: 2, DefaultTime2Retain: 10})
+	p := b.connect(0)
+	o := offer("a")
+	o.Discovery = true
+	if err := p.login(o, 1, 0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if p.dies(); p.c.level != 0 || len(b.t.sessions) != 0 {
+		t.Errorf("level %d, %d sessions", p.c.level, len(b.t.sessions))
+	}
+}
