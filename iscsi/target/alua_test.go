@@ -97,6 +97,38 @@ func TestSetTargetPortGroups(t *testing.T) {
 	}
 }
 
+func TestCapacityAndProtectionByScript(t *testing.T) {
+	b := newBench(t, Config{})
+	p := b.session("a", 0, 1)
+	do := func(line string) {
+		t.Helper()
+		s, err := ParseScript("at 0s " + line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.t.Play(b.now, s)
+		b.advance(0)
+	}
+	do("capacity 0 16")
+	if r := p.result(scsi.TestUnitReady(), nil, 0); r.sense.Attention() != scsi.CapacityChanged {
+		t.Error(r)
+	}
+	c, err := scsi.ParseCapacity16(p.result(scsi.ReadCapacity16(32), nil, 32).data)
+	if err != nil || c.Blocks != 16 {
+		t.Errorf("%+v %v", c, err)
+	}
+	for _, on := range []string{"", " off"} {
+		do("write-protect 0" + on)
+		if r := p.result(scsi.TestUnitReady(), nil, 0); r.sense.Attention() != scsi.ModeChanged {
+			t.Error(r)
+		}
+		r := p.result(scsi.Write16(0, 1, false), pattern(7, 512), 0)
+		if protected := r.sense.Key == scsi.DataProtect; protected != (on == "") {
+			t.Error(on, r)
+		}
+	}
+}
+
 func TestRefusedCommands(t *testing.T) {
 	b := newBench(t, Config{})
 	p := b.session("a", 0, 1)

@@ -129,6 +129,10 @@ func (t *Target) apply(now time.Duration, f *fault) {
 		if err := t.SetAccess(f.group, f.access); err != nil {
 			t.cfg.Log(slog.LevelWarn, "fault in vain", "error", err)
 		}
+	case "capacity":
+		t.SetCapacity(f.lun, uint64(f.count))
+	case "write-protect":
+		t.SetReadOnly(f.lun, !f.off)
 	case "restart":
 		t.Restart(now, f.restart)
 	}

@@ -40,6 +40,8 @@ import (
 //	                                the initiators told
 //	access GROUP optimized|nonoptimized|standby|unavailable|transitioning
 //	                                the access state of a portal group (ALUA)
+//	capacity LUN BLOCKS             the LUN has so many blocks, at most what its store has
+//	write-protect LUN [off]         the LUN takes no writes
 //	lose-cache [some]               all unstable writes are lost, or a random part
 //	restart keep-cache|lose-cache|lose-some [half-open] [down TIME]
 //
@@ -67,6 +69,7 @@ type fault struct {
 	off      bool
 	min, max time.Duration
 	count    int
+	lun      uint16
 	restart  Restart
 	refusal  Refusal
 	disturb  Disturbance
@@ -214,7 +217,8 @@ func parseEvent(line []string) (e event, err error) {
 // lasts reports whether the fault is a state that can end.
 func (f *fault) lasts() bool {
 	switch f.name {
-	case "cut", "blackhole", "stall", "delay", "execute-late", "no-abort", "lose", "damage":
+	case "cut", "blackhole", "stall", "delay", "execute-late", "no-abort", "lose", "damage",
+		"write-protect":
 		return true
 	}
 	return false
@@ -256,6 +260,13 @@ func parseFault(w *words) (f fault, err error) {
 		err = f.parseAsync(w)
 	case "access":
 		err = f.parseAccess(w)
+	case "capacity":
+		if f.lun, err = w.lun(); err == nil {
+			f.count, err = w.count("blocks")
+		}
+	case "write-protect":
+		f.lun, err = w.lun()
+		f.off = w.take("off")
 	default:
 		err = fmt.Errorf("%q is no fault", f.name)
 	}

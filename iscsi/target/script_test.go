@@ -25,6 +25,8 @@ func TestScriptErrorsNameTheLine(t *testing.T) {
 		{"at 1s refuse 1 all maybe", "line 1: \"maybe\" is no answer to a command"},
 		{"at 1s refuse 1 syncs busy", "line 1: \"syncs\" is none of all, reads, writes, flushes"},
 		{"at 1s access 1 odd", "line 1: \"odd\" is no access state"},
+		{"at 1s capacity 1 many", "line 1: \"many\" is no count of blocks"},
+		{"at 1s write-protect 99999", "line 1: \"99999\" is no LUN"},
 		{"at 1s full never 3", "line 1: \"never\" is neither `temporary` nor `resources`"},
 		{"at 1s every 1us lose-cache", "line 1: every 1µs is too often"},
 	} {

@@ -19,6 +19,15 @@ func (w *words) count(what string) (int, error) {
 	return n, nil
 }
 
+func (w *words) lun() (uint16, error) {
+	word := w.next()
+	n, err := strconv.ParseUint(word, 10, 14)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no LUN", word)
+	}
+	return uint16(n), nil
+}
+
 func (f *fault) parseFull(w *words) error {
 	switch word := w.next(); word {
 	case "temporary":

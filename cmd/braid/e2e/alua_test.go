@@ -270,3 +270,35 @@ func TestQueueOff(t *testing.T) {
 	sh.must("read -P 2 0 64k")
 	d.stop()
 }
+
+// The LUN grows under load: once every path was told, and once nobody is told but by
+// `braid resize`. Clients that come then see the new size.
+func TestLUNGrows(t *testing.T) {
+	t.Parallel()
+	const blocks = lunBytes / 512
+	e := startEmbedded(t, 2)
+	e.fault("capacity 1 %d", blocks/2)
+	d := up(t, e.urls(), quick...)
+	if s := d.mustStatus(); s.SizeBytes != lunBytes/2 {
+		t.Fatalf("%d bytes", s.SizeBytes)
+	}
+	load := faultLoad(d).begin(t)
+	d.moreWrites(100)
+	e.fault("capacity 1 %d", blocks*3/4)
+	d.awaitStatus("the new size", func(s *status) bool { return s.SizeBytes == lunBytes*3/4 })
+	e.fault("blackhole portal 2")
+	e.fault("capacity 1 %d", blocks)
+	code, _, said := braidIn(t, d.folder, "resize", d.control)
+	if code != 1 || d.mustStatus().SizeBytes != lunBytes*3/4 {
+		t.Errorf("with a path that is away: exit code %d, %s, %d bytes", code, said,
+			d.mustStatus().SizeBytes)
+	}
+	e.fault("blackhole portal 2 off")
+	d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+	contains(t, d.must("resize", d.control), "bytes")
+	d.awaitStatus("the whole size", func(s *status) bool { return s.SizeBytes == lunBytes })
+	finishFio(t, load)
+	qemuIO(t, d.uri(), fmt.Sprintf("write -P 9 %d 64k", lunBytes-64<<10), "flush",
+		fmt.Sprintf("read -P 9 %d 64k", lunBytes-64<<10))
+	d.stop()
+}
