@@ -28,6 +28,8 @@ type setup struct {
 	mcs         bool
 	flags       []string
 	targetFlags []string
+	faults      []string // that the embedded target is told once all is up
+	network     *network // nil: loopback
 }
 
 // An experiment compares setups over rows. The first setup is what the others are
@@ -115,6 +117,7 @@ func experiments() []experiment {
 			{name: "crc32c", portals: 1, targetFlags: noCache,
 				flags: []string{"--header-digest", "crc32c", "--data-digest", "crc32c"}}}},
 	}
+	list = append(list, shaped()...)
 	return append(list, barriers(),
 		experiment{name: "idle", title: "Devices that nobody uses", whole: footprint})
 }

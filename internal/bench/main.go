@@ -12,6 +12,7 @@
 //	fio.go load.go  the clients
 //	rounds.go       the order of the runs
 //	footprint.go    devices that nobody uses
+//	network.go      paths of a given rate
 //	table.go plot.go head.go   what comes out
 package main
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,9 +20,10 @@ const (
 // A lab is where the processes of one experiment live.
 type lab struct {
 	settings
-	folder  string
-	targets map[string]*server
-	bridges []*bridge
+	folder   string
+	targets  map[string]*server
+	bridges  []*bridge
+	networks []*network
 }
 
 // A server is a target.
@@ -51,6 +53,9 @@ func (l *lab) end() {
 	for _, t := range l.targets {
 		t.end()
 	}
+	for _, n := range l.networks {
+		n.stop()
+	}
 	os.RemoveAll(l.folder)
 }
 
@@ -60,7 +65,7 @@ func (l *lab) log(kind string) string {
 
 // target gives the target that s wants; setups that want the same share one.
 func (l *lab) target(s setup) (*server, error) {
-	key := fmt.Sprint(s.tgtd, s.portals, s.targetFlags)
+	key := fmt.Sprint(s.tgtd, s.portals, s.targetFlags, s.faults, s.network)
 	if t := l.targets[key]; t != nil {
 		return t, nil
 	}
@@ -81,10 +86,23 @@ func (l *lab) target(s setup) (*server, error) {
 func (l *lab) startEmbedded(s setup) (*server, error) {
 	args := []string{"target", "--name", iqn, "--lun", fmt.Sprintf("1=ram:%d", lunBytes),
 		"--log-level", "error", "--faults", "-"}
-	for range s.portals {
-		args = append(args, "--portal", "127.0.0.1:0")
+	program := []string{l.braid}
+	if n := s.network; n != nil {
+		l.networks = append(l.networks, n)
+		if err := n.start(); err != nil {
+			return nil, err
+		}
+		program = []string{"ip", "netns", "exec", n.space(), l.braid}
 	}
-	p, err := start(l.log("target"), true, l.braid, append(args, s.targetFlags...)...)
+	for i := range s.portals {
+		address := "127.0.0.1"
+		if s.network != nil {
+			address = s.network.address(i)
+		}
+		args = append(args, "--portal", address+":0")
+	}
+	args = slices.Concat(program, args, s.targetFlags)
+	p, err := start(l.log("target"), true, args[0], args[1:]...)
 	if err != nil {
 		return nil, err
 	}
@@ -175,13 +193,26 @@ func (l *lab) bridge(s setup) (*bridge, error) {
 		if err == nil {
 			b.ready = time.Since(begun)
 			c.Close()
-			return b, b.fill()
+			return b, errors.Join(b.fill(), t.tell(s.faults))
 		}
 		if time.Since(begun) > patience {
 			return nil, fmt.Errorf("%s does not serve: %w; see %s", s.name, err, b.log.Name())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// tell has the embedded target play faults.
+func (t *server) tell(faults []string) error {
+	for _, f := range faults {
+		if _, err := fmt.Fprintln(t.in, f); err != nil {
+			return err
+		}
+		if _, err := t.await("ok"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill writes all of a fresh target's memory, so that no run pays for its first touch.
