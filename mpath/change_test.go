@@ -182,3 +182,50 @@ func TestBadBlocks(t *testing.T) {
 		t.Error("a bad block cost a path")
 	}
 }
+
+// TestIdentityChanges: a session that leads to another LUN all of a sudden, as a unit
+// attention hints, is no path any more; the others go on without an error.
+func TestIdentityChanges(t *testing.T) {
+	for _, ascq := range []uint8{0x03, 0x05, 0x0e} {
+		r := ready(t, 2)
+		r.want(r.write(0, 512, 1), OK)
+		other := newFakeLUN()
+		other.id[3] = 77
+		p := r.path(0)
+		p.lun, r.luns[0] = other, other
+		p.answer = once(scsi.OpWrite16, check(scsi.UnitAttention, 0x3f, ascq))
+		for i := range uint64(8) {
+			r.want(r.write(i*512, 512, byte(i+1)), OK)
+		}
+		r.after(time.Minute)
+		if r.state(0) == "active" || r.state(1) != "active" || r.d.Fatal() != nil {
+			t.Fatalf("paths are %s, %s; %v", r.state(0), r.state(1), r.d.Fatal())
+		}
+		for _, b := range other.live {
+			if b != 0 {
+				t.Fatal("the other LUN was written")
+			}
+		}
+		for i := range uint64(8) {
+			r.check(i*512, 512, byte(i+1))
+		}
+		r.want(r.flush(), OK)
+	}
+}
+
+// TestCapacityShrinks: a path that tells less is refused, and nothing shrinks.
+func TestCapacityShrinks(t *testing.T) {
+	r := ready(t, 2)
+	small := newFakeLUN()
+	small.live, small.stable = r.lun.live, r.lun.stable
+	small.capacity.Blocks /= 2
+	r.path(0).lun, r.luns[0] = small, small
+	r.path(0).answer = once(scsi.OpRead16, check(scsi.UnitAttention, 0x2a, 0x09))
+	for range 4 {
+		r.check((lunBlocks-1)*512, 512, 0)
+	}
+	r.after(time.Minute)
+	if r.state(0) == "active" || r.state(1) != "active" || r.d.LUN().Blocks != lunBlocks {
+		t.Errorf("paths are %s, %s; %d blocks", r.state(0), r.state(1), r.d.LUN().Blocks)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Each way of fencing, at the embedded target and at tgt: a write whose path fell silent is
@@ -90,4 +91,31 @@ func readState(t *testing.T, d *daemon) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// The longest that a write waits when one of two paths falls silent is Time2Wait (2 s at
+// tgt), counted from the last sign of life, and fence_settle (1 s, as tgt is).
+func TestSilenceIsPartOfTime2Wait(t *testing.T) {
+	g := startTgtd(t, tgtConfig{portals: 2})
+	px := proxies(t, g.portals)
+	d := up(t, sessionURLs(proxyAddresses(px), tgtIQN, 1), "--path-selector", "round-robin")
+	c := dialRaw(t, d.socket)
+	block := make([]byte, 4096)
+	longest := time.Duration(0)
+	for i := range 400 {
+		if i == 100 {
+			px[1].blackhole()
+		}
+		began := time.Now()
+		if _, errno := c.do(nbdWrite, 0, uint64(i%64)*4096, len(block), block); errno != 0 {
+			t.Fatalf("write %d: %v", i, errno)
+		}
+		longest = max(longest, time.Since(began))
+	}
+	t.Logf("the longest write took %v", longest)
+	if longest < time.Second || longest > 4*time.Second { // 4.25 s where the silence comes on top
+		t.Errorf("the longest write took %v, not about 3 s", longest)
+	}
+	px[1].heal()
+	d.stop()
 }
