@@ -22,7 +22,7 @@ func (d *Device) grow() {
 	if least < most {
 		d.doubt(most)
 	}
-	if least <= d.lun.Blocks {
+	if most == 0 || least <= d.lun.Blocks { // none tells it, or it has not grown
 		return
 	}
 	d.log(slog.LevelInfo, "the LUN has grown", "from", d.lun.Bytes(),

@@ -82,3 +82,26 @@ func TestGrownMeanwhile(t *testing.T) {
 		}
 	}
 }
+
+// TestNoGrowthWithoutAPath: a path that is taken out while it is looked at again tells
+// nothing of the capacity, and neither does the lack of any other.
+func TestNoGrowthWithoutAPath(t *testing.T) {
+	r := ready(t, 1)
+	before := r.d.lun.Bytes()
+	r.path(0).hold = holding(scsi.OpServiceActionIn16)
+	r.d.Reread(r.now)
+	r.run()
+	if err := r.d.FailPath(r.now, 0); err != nil {
+		t.Fatal(err)
+	}
+	r.path(0).hold = nil
+	r.run()
+	if n := r.d.lun.Bytes(); n != before {
+		t.Fatalf("%d bytes, want %d", n, before)
+	}
+	if err := r.d.ReinstatePath(r.now, 0); err != nil {
+		t.Fatal(err)
+	}
+	r.after(time.Second)
+	r.want(r.write(0, 512, 1), OK)
+}
