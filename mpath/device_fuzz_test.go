@@ -73,29 +73,34 @@ func newFuzzed(t *testing.T, how []byte, src *byteSource) *fuzzed {
 		c.unknown[i] = map[byte]bool{}
 	}
 	z := &fuzzed{chaos: c, src: src, loose: how[2]&0xc0 != 0 || how[2]%4 == 3}
-	c.rig = ready(t, 1+int(how[0]%3), func(cfg *Config, l *fakeLUN) {
-		cfg.Rand = rand.New(rand.NewPCG(1, 1))
-		cfg.Barrier = []barrier.Mode{barrier.Drain, barrier.Hold, barrier.Epoch}[how[1]%3]
-		cfg.Selector = Selector(how[1] / 4 % 3)
-		cfg.Coherent = how[1]&0x80 == 0
-		cfg.Retain = []uint64{16 << 20, 16 << 10, 4 << 10, 0}[how[2]%4]
-		c.retain = cfg.Retain > 0
-		cfg.Fence = []FenceMode{FenceAuto, FenceWait, FenceReset, FenceReserve}[how[2]/4%4]
-		cfg.Keys = uint64(how[3]) << 24
-		l.mode.DPOFUA = how[3]&1 == 0
-		l.noSame = how[3]&2 != 0
-		if how[3]&4 != 0 {
-			cfg.FlapThreshold, cfg.FlapWindow, cfg.FlapPause = 3, time.Minute, 10*time.Second
-		}
-		switch how[2] & 0xc0 {
-		case 0x40:
-			cfg.NoPath = 0
-		case 0x80:
-			cfg.NoPath = 3 * time.Second
-		case 0xc0:
-			cfg.NoPath, cfg.Fence = Forever, FenceNone
-		}
-	})
+	cfg, l := config(1+int(how[0]%3)), newFakeLUN()
+	cfg.Rand = rand.New(rand.NewPCG(1, 1))
+	cfg.Barrier = []barrier.Mode{barrier.Drain, barrier.Hold, barrier.Epoch}[how[1]%3]
+	cfg.Selector = Selector(how[1] / 4 % 3)
+	cfg.Coherent = how[1]&0x80 == 0
+	cfg.Retain = []uint64{16 << 20, 16 << 10, 4 << 10, 0}[how[2]%4]
+	c.retain = cfg.Retain > 0
+	cfg.Fence = []FenceMode{FenceAuto, FenceWait, FenceReset, FenceReserve}[how[2]/4%4]
+	cfg.Keys = uint64(how[3]) << 24
+	l.mode.DPOFUA = how[3]&1 == 0
+	l.noSame = how[3]&2 != 0
+	if how[3]&4 != 0 {
+		cfg.FlapThreshold, cfg.FlapWindow, cfg.FlapPause = 3, time.Minute, 10*time.Second
+	}
+	switch how[2] & 0xc0 {
+	case 0x40:
+		cfg.NoPath = 0
+	case 0x80:
+		cfg.NoPath = 3 * time.Second
+	case 0xc0:
+		cfg.NoPath, cfg.Fence = Forever, FenceNone
+	}
+	c.rig = newRig(t, cfg)
+	c.rig.lun = l
+	c.rig.run()
+	if !c.d.Ready() {
+		t.Fatalf("not ready: %v", c.logs)
+	}
 	return z
 }
 
