@@ -79,7 +79,8 @@ type auditor struct {
 	scratch   []byte
 	lastWhole uint64
 	crash     crash
-	lin       *linear
+	lin       linear
+	now       func() time.Duration
 
 	excused func(r *request, errno uint32) bool // may it end with an error?
 
@@ -139,6 +140,7 @@ func (a *auditor) begin(r *request) {
 			}
 			b.writes = append(b.writes, access{op: r.id, zero: r.kind != opWrite, begun: r.begun})
 		}
+		a.lin.begin(r)
 	}
 }
 
@@ -207,6 +209,7 @@ func (a *auditor) acknowledge(r *request) {
 			a.forget(b)
 		}
 	}
+	a.lin.acknowledge(r, a.moment, a.now())
 	a.crash.late(a, r)
 }
 
@@ -235,6 +238,7 @@ func (a *auditor) judgeRead(r *request, data []byte) {
 			return
 		}
 		a.judged++
+		a.lin.read(r, lba, op, a.moment)
 		if why := a.blocks[lba].judge(op, r.begun, r.begun, 0); why != nil {
 			a.find("%v: block %d: %s", r, lba, a.explain(lba, why))
 			return

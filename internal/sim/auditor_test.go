@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // paper is a disk of one block per letter, for histories written down by hand.
@@ -26,6 +27,7 @@ func (p *paper) ReadStable(dst []byte, lba uint64) {
 func history(words string) string {
 	disk := &paper{op: make([]uint32, 1)}
 	a := newAuditor(512, 1, disk)
+	a.now = func() time.Duration { return 0 }
 	a.excused = func(*request, uint32) bool { return false }
 	reqs := map[string]*request{"0": {}}
 	for _, w := range strings.Fields(words) {

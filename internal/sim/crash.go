@@ -62,7 +62,7 @@ func (a *auditor) told(client int) {
 func (a *auditor) cacheLost() {
 	a.moment++
 	a.crash.loss = a.moment
-	a.lin.event(a.moment)
+	a.lin.event(a.moment, a.now())
 	a.soften()
 }
 
@@ -70,7 +70,7 @@ func (a *auditor) cacheLost() {
 func (a *auditor) daemonDied(number int) {
 	a.moment++
 	a.crash.dead = number
-	a.lin.event(a.moment)
+	a.lin.event(a.moment, a.now())
 	a.soften()
 }
 
@@ -109,7 +109,7 @@ func (a *auditor) soften() {
 		if w := a.blocks[p.lba].find(p.op); w != nil && w.acked != 0 {
 			w.promised, w.acked = w.acked, 0
 		}
-		a.lin.soften(p.op, p.lba, a.moment)
+		a.lin.soften(p.op, p.lba)
 		if !died {
 			p.lost = a.moment
 			c.owed = append(c.owed, p)

@@ -1,6 +1,280 @@
 package sim
 
-type linear struct{}
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
 
-func (l *linear) event(uint64)                  {}
-func (l *linear) soften(uint32, uint64, uint64) {}
+	"github.com/anishathalye/porcupine"
+)
+
+// linear holds the histories of a few blocks against the model of a register: is there one
+// order of all that clients asked, each within the time between question and answer, that
+// explains what they read? The search is porcupine's. The crash rule is the model's own: a
+// crash is an event of the history, at which a block may fall back to what it held before,
+// as far as that takes back no write that was promised to stay.
+type linear struct {
+	blocks [linearBlocks][]linearOp
+	events []linearEvent
+}
+
+const (
+	linearBlocks  = 8  // the hottest
+	linearOps     = 48 // of one block, at the most: its first ones
+	linearOverlap = 9  // operations at a time, at the most: the search grows with that
+	forever       = math.MaxInt64 / 4
+	onItsWay      = time.Millisecond // an answer that a daemon gave before an event
+)
+
+// A linearOp is one request as far as it concerns one block.
+type linearOp struct {
+	op        uint32 // of a write
+	value     uint32 // that is read or written
+	read      bool
+	soft      bool // a crash may have taken it back after its answer
+	call, ret int64
+	answered  time.Duration
+}
+
+// A linearEvent is a loss of the cache or the death of a daemon.
+type linearEvent struct {
+	moment int64
+	at     time.Duration
+}
+
+func (l *linear) each(r *request, do func(lba uint64, ops *[]linearOp)) {
+	for lba := r.lba; lba < min(r.lba+r.n, linearBlocks); lba++ {
+		do(lba, &l.blocks[lba])
+	}
+}
+
+// begin takes note of a write.
+func (l *linear) begin(r *request) {
+	value := r.id
+	if r.kind != opWrite {
+		value = zeroOp
+	}
+	l.each(r, func(_ uint64, ops *[]linearOp) {
+		*ops = append(*ops, linearOp{op: r.id, value: value, call: int64(r.begun), ret: forever})
+	})
+}
+
+// acknowledge takes note of the answer to a write.
+func (l *linear) acknowledge(r *request, moment uint64, now time.Duration) {
+	l.each(r, func(_ uint64, ops *[]linearOp) {
+		if o := find(*ops, r.id); o != nil {
+			o.ret, o.answered = int64(moment), now
+		}
+	})
+}
+
+// read takes note of what one block of a read held.
+func (l *linear) read(r *request, lba uint64, value uint32, moment uint64) {
+	if lba < linearBlocks {
+		l.blocks[lba] = append(l.blocks[lba], linearOp{
+			read: true, value: value, call: int64(r.begun), ret: int64(moment),
+		})
+	}
+}
+
+// soften takes note that a crash may have taken an acknowledged write back.
+func (l *linear) soften(op uint32, lba uint64) {
+	if lba < linearBlocks {
+		if o := find(l.blocks[lba], op); o != nil {
+			o.soft = true
+		}
+	}
+}
+
+func (l *linear) event(moment uint64, now time.Duration) {
+	l.events = append(l.events, linearEvent{int64(moment), now})
+}
+
+func find(ops []linearOp, op uint32) *linearOp {
+	for i := range ops {
+		if ops[i].op == op && !ops[i].read {
+			return &ops[i]
+		}
+	}
+	return nil
+}
+
+// step is what the model sees of an operation.
+type step struct {
+	value uint32
+	read  bool
+	may   bool // it may have had no effect
+	crash int64
+	keep  bool // no crash takes it back
+	call  int64
+	op    uint32
+	ret   int64
+}
+
+// steps makes the history of a block.
+func (l *linear) steps(lba int) []porcupine.Operation {
+	all := slices.Clone(l.blocks[lba])
+	slices.SortStableFunc(all, func(a, b linearOp) int { return cmp.Compare(a.call, b.call) })
+	end := int64(forever)
+	if len(all) > linearOps {
+		end = all[linearOps].call
+		all = all[:linearOps]
+	}
+	var h story
+	for i := range all {
+		o := &all[i]
+		switch {
+		case !o.read:
+			h.write(o, l.events, end)
+		case o.ret < end:
+			h.add(o.call, o.ret, step{value: o.value, read: true})
+		}
+	}
+	for _, e := range l.events {
+		if e.moment < end {
+			h.add(e.moment, e.moment, step{crash: e.moment})
+		}
+	}
+	return h.ops
+}
+
+type story struct{ ops []porcupine.Operation }
+
+// add enters an operation. Moments are doubled, so that what happens at one has a length.
+func (h *story) add(call, ret int64, s step) {
+	h.ops = append(h.ops, porcupine.Operation{
+		ClientId: len(h.ops), Input: s, Call: 2 * call, Return: 2*ret + 1,
+	})
+}
+
+// write enters a write. One that was under way at an event may have taken effect before it,
+// been taken back, and taken effect again: but if it was answered, it has after the last.
+func (h *story) write(o *linearOp, events []linearEvent, end int64) {
+	s := step{value: o.value, op: o.op, call: o.call, ret: o.ret, keep: !o.soft}
+	ret := o.ret
+	if ret >= end {
+		ret = forever
+	}
+	last := o.call
+	s.may = true
+	for _, e := range events {
+		if e.moment <= o.call || e.moment >= end || !o.soft && e.moment > ret {
+			continue
+		}
+		h.add(last, max(ret, e.moment), s)
+		if last = e.moment; ret < forever && e.at > o.answered-onItsWay && e.moment < ret {
+			last = o.call
+		}
+	}
+	if s.may = ret == forever || o.soft; o.soft {
+		h.add(o.call, ret, s)
+		ret = forever
+	}
+	h.add(last, ret, s)
+}
+
+// A content is what a block holds, and behind it what it may fall back to, the newest first.
+type content []step
+
+var blockModel = (&porcupine.NondeterministicModel{
+	Init: func() []any { return []any{content{{value: zeroOp, keep: true}}} },
+	Step: func(state, input, _ any) []any {
+		c, s := state.(content), input.(step)
+		switch {
+		case s.read && c[0].value == s.value:
+			return []any{c}
+		case s.read:
+			return nil
+		case s.crash != 0:
+			return c.crash(s.crash)
+		case s.may:
+			return []any{c, c.push(s)}
+		}
+		return []any{c.push(s)}
+	},
+	Equal: func(a, b any) bool { return slices.Equal(a.(content), b.(content)) },
+}).ToModel()
+
+func (c content) push(s step) content {
+	s.may = false
+	if c[0] == s {
+		return c
+	}
+	n := content{s}
+	for _, o := range c {
+		if n = append(n, o); len(n) > 12 {
+			break
+		}
+	}
+	return n
+}
+
+// crash gives what a block may hold after an event.
+func (c content) crash(moment int64) []any {
+	all := []any{c}
+	for i := 0; i < len(c)-1; i++ {
+		open := c[i].call < moment && moment < c[i].ret
+		if c[i].keep && !open {
+			break
+		}
+		all = append(all, c[i+1:])
+	}
+	return all
+}
+
+// judge looks at every block's history. It returns how many it could look at, and the first
+// that no order explains.
+func (l *linear) judge() (judged int, fault string) {
+	for lba := range l.blocks {
+		ops := l.steps(lba)
+		if len(ops) == 0 || overlap(ops) > linearOverlap {
+			continue
+		}
+		if !porcupine.CheckOperations(blockModel, ops) {
+			return judged, fmt.Sprintf("block %d: no order of what was asked explains what was read:%s",
+				lba, describe(ops))
+		}
+		judged++
+	}
+	return judged, ""
+}
+
+// overlap is how many operations there are at a time at the most.
+func overlap(ops []porcupine.Operation) int {
+	most := 0
+	for i := range ops {
+		n := 0
+		for j := range ops {
+			if ops[j].Call <= ops[i].Call && ops[i].Call <= ops[j].Return {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+func describe(ops []porcupine.Operation) string {
+	var b strings.Builder
+	for _, o := range ops {
+		s := o.Input.(step)
+		what := fmt.Sprintf("write %d", s.value)
+		switch {
+		case s.read:
+			what = fmt.Sprintf("read %d", s.value)
+		case s.crash != 0:
+			what = "crash"
+		case s.may:
+			what += ", maybe"
+		}
+		ret := "-"
+		if o.Return < forever {
+			ret = fmt.Sprint(o.Return)
+		}
+		fmt.Fprintf(&b, "\n  %6d %6s  %s", o.Call, ret, what)
+	}
+	return b.String()
+}

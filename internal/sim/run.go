@@ -49,6 +49,9 @@ func Run(cfg Config, history func(line string)) (res Result) {
 	}
 	r := &runner{w: w}
 	r.run()
+	if w.audit.fault == "" {
+		res.Histories, w.audit.fault = w.audit.lin.judge()
+	}
 	res.Fault, res.Events, res.Lasted = w.audit.fault, r.events, w.agenda.now
 	res.Faults, res.Pairs = w.faults.counts, w.faults.pairs
 	res.Reads, res.Writes, res.Flushes = w.audit.reads, w.audit.writes, w.audit.flushes

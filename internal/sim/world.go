@@ -60,6 +60,7 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 	w.clients = newHost(&w.agenda, cfg.stream(3), "clients")
 	w.clients.step = func(time.Duration) time.Duration { return never }
 	w.audit = newAuditor(cfg.BlockSize, cfg.Blocks, w.disk)
+	w.audit.now = func() time.Duration { return w.agenda.now }
 	w.audit.crash.noCopies = cfg.Retain == 0 || cfg.Shared
 	w.audit.crash.possible = true
 	w.cable()
