@@ -151,6 +151,7 @@ func (t *Target) leave(c *Conn) {
 // another took its CID. Its commands are aborted; those that were not delivered
 // leave gaps in CmdSN, for the initiator to fill (RFC 7143 section 11.14).
 func (s *session) dropConn(now time.Duration, c *Conn) {
+	s.early.forget(s.t, c) // these may be in the list too
 	s.stopWaiting(c)
 	for k := s.first; k != nil; {
 		next := k.next
@@ -159,6 +160,5 @@ func (s *session) dropConn(now time.Duration, c *Conn) {
 		}
 		k = next
 	}
-	s.early.forget(s.t, c)
 	s.t.leave(c)
 }
