@@ -24,7 +24,10 @@ func (p *paper) ReadStable(dst []byte, lba uint64) {
 //	+1           it is answered; for a read +1=2 with the value of 2, =0 with zeroes
 //	-1           nobody waits for it any more
 //	d2           the stable content of the block is now the value of 2
-func history(words string) string {
+//	c            the cache is lost; x the same, and the daemon keeps no copies
+func history(words string) string { return play(words).fault }
+
+func play(words string) *auditor {
 	disk := &paper{op: make([]uint32, 1)}
 	a := newAuditor(512, 1, disk)
 	a.now = func() time.Duration { return 0 }
@@ -41,17 +44,49 @@ func history(words string) string {
 			a.end(reqs[name], 0, b)
 		case '-':
 			a.lost(reqs[name])
+		case 'c', 'x':
+			a.crash.possible, a.crash.noCopies = true, w[0] == 'x'
+			a.cacheLost()
 		case 'd':
 			disk.op[0] = reqs[name].id
 		default:
 			kind := map[byte]opKind{'w': opWrite, 'W': opWrite, 'z': opZero, 't': opTrim, 'f': opFlush,
 				'r': opRead}[w[0]]
-			r := &request{kind: kind, n: 1, fua: w[0] == 'W'}
+			r := &request{kind: kind, n: 1, fua: w[0] == 'W', daemon: 1}
 			reqs[name] = r
 			a.begin(r)
 		}
 	}
-	return a.fault
+	return a
+}
+
+// TestLinear: what the search for one order finds, and the auditor leaves open.
+func TestLinear(t *testing.T) {
+	for _, c := range []struct {
+		what, words string
+		wrong       bool
+	}{
+		{"one after the other", "w1 +1 r2 +2=1 w3 +3 r4 +4=3", false},
+		{"an old value", "w1 +1 w3 +3 r4 +4=1", true},
+		{"a write under way may be seen", "w1 r2 +2=1 r3 +3=1 +1", false},
+		{"but not be taken back", "w1 r2 +2=1 r3 +3=0 +1", true},
+		{"if no cache was lost", "w1 r2 +2=1 c r3 +3=0 +1 r4 +4=1", false},
+		{"and is there when it is answered", "w1 r2 +2=1 c r3 +3=0 +1 r4 +4=0", true},
+		{"what was answered stays in a crash", "w1 +1 c r3 +3=0", true},
+		{"if there are copies", "w1 +1 x r3 +3=0 r4 +4=0", false},
+		{"two readers see one order", "w1 w2 r3 +3=1 r4 +4=2 r5 +5=1 +1 +2", true},
+		{"who gave up may still write", "w1 -1 w2 +2 r3 +3=1", false},
+		{"once", "w1 -1 w2 +2 r3 +3=1 r4 +4=2", true},
+		{"zeroes", "w1 +1 z2 +2 r3 +3=0", false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			a := play(c.words)
+			n, fault := a.lin.judge()
+			if n == 0 && fault == "" || (fault != "") != c.wrong {
+				t.Errorf("%s: %d judged, %q", c.words, n, fault)
+			}
+		})
+	}
 }
 
 func TestAuditor(t *testing.T) {
@@ -84,6 +119,11 @@ func TestAuditor(t *testing.T) {
 		{"FUA says nothing of others", "w1 w2 +2 W3 d3 +3 +1", false},
 		{"what nobody wrote", "w1 +1 w2 +2 w3 +3 r4 +4=1", true},
 		{"two answers", "w1 +1 +1", true},
+		{"lost is lost", "w1 +1 w2 +2 x r3 +3=1 w4 +4 r5 +5=2", true},
+		{"a flush promises what may have been lost", "w1 +1 x f2 +2", true},
+		{"or it was not", "w1 +1 d1 x f2 +2", false},
+		{"a loss with copies is none", "w1 +1 c r2 +2=0", true},
+		{"without it is one", "w1 +1 x r2 +2=0", false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			if got := history(c.words); (got != "") != c.wrong {
