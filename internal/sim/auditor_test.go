@@ -30,7 +30,7 @@ func history(words string) string { return play(words).fault }
 func play(words string) *auditor {
 	disk := &paper{op: make([]uint32, 1)}
 	a := newAuditor(512, 1, disk)
-	a.now = func() time.Duration { return 0 }
+	a.now = func() time.Duration { return time.Duration(a.moment) * time.Second }
 	a.excused = func(*request, uint32) bool { return false }
 	reqs := map[string]*request{"0": {}}
 	for _, w := range strings.Fields(words) {
