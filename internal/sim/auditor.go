@@ -149,6 +149,8 @@ func (a *auditor) again(r *request) {
 	if r.kind == opRead || r.kind == opFlush {
 		a.moment++
 		r.begun = a.moment
+	} else if r.changes() {
+		a.lin.resent(r)
 	}
 }
 

@@ -36,6 +36,7 @@ type linearOp struct {
 	value     uint32 // that is read or written
 	read      bool
 	soft      bool // a crash may have taken it back after its answer
+	again     int  // how often it was sent again
 	call, ret int64
 	answered  time.Duration
 }
@@ -68,6 +69,15 @@ func (l *linear) acknowledge(r *request, moment uint64, now time.Duration) {
 	l.each(r, func(_ uint64, ops *[]linearOp) {
 		if o := find(*ops, r.id); o != nil {
 			o.ret, o.answered = int64(moment), now
+		}
+	})
+}
+
+// resent takes note that the kernel sends a write again, which may be done twice then.
+func (l *linear) resent(r *request) {
+	l.each(r, func(_ uint64, ops *[]linearOp) {
+		if o := find(*ops, r.id); o != nil {
+			o.again++
 		}
 	})
 }
@@ -161,12 +171,15 @@ func (h *story) write(o *linearOp, events []linearEvent, end int64) {
 	}
 	last := o.call
 	s.may = true
+	for range o.again {
+		h.add(o.call, ret, s)
+	}
 	for _, e := range events {
 		if e.moment <= o.call || e.moment >= end || !o.soft && e.moment > ret {
 			continue
 		}
 		h.add(last, max(ret, e.moment), s)
-		if last = e.moment; ret < forever && e.at > o.answered-onItsWay && e.moment < ret {
+		if last = e.moment + 1; ret < forever && e.at > o.answered-onItsWay && e.moment < ret {
 			last = o.call
 		}
 	}

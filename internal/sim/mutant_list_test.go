@@ -1,89 +1,180 @@
 package sim
 
-// The mutants of the first rank are those without which no simulator of this product is
-// worth its name. The others are mistakes that were made, or that are easily made.
+// The mutants of the first rank are tried by every run of the tests. All of them are
+// mistakes that were made, or that are easily made.
 var mutants = []mutant{
 	{
-		name: "no fence", file: "barrier/ledger.go", rank: 1, seek: 300,
-		old: "	if sent {\n		w.unknown |= 1 << w.at\n	}\n",
-		new: "",
+		name: "no fence", rank: 1, seek: 1000,
+		edits: []edit{{"barrier/ledger.go",
+			"		w.unknown |= 1 << w.at\n		l.doubts++\n", ""}},
 	},
 	{
-		name: "skip the dead session", file: "barrier/sessions.go", rank: 1, seek: 300,
-		old: "	l.replayAll(s)\n	if s.bare > s.synced {\n		s.orphaned = true\n",
-		new: "	if s.bare > s.synced {\n		s.orphaned = true\n",
+		name: "dirty flag", rank: 2, seek: 4000, // the SYNC cleans what was answered since
+		edits: []edit{{"barrier/sessions.go",
+			"	s.synced = max(s.synced, t.upTo)\n",
+			"	t.upTo = s.acked\n	s.synced = max(s.synced, t.upTo)\n"}},
 	},
 	{
-		name: "forget the copy", file: "barrier/ledger.go", rank: 1, seek: 300,
-		old: "		l.keep(w, s)\n",
-		new: "		if w.state == answered && l.isKept(w) {\n			l.kept.remove(w)\n		}\n		l.free(w)\n",
+		name: "number taken at send", rank: 2, seek: 4000,
+		edits: []edit{
+			{"barrier/ledger.go",
+				"	w.epoch, w.round = l.epoch, l.round.id\n",
+				"	w.epoch, w.round = l.epoch, l.round.id\n" +
+					"	l.slots[slot].acked++\n	w.number = l.slots[slot].acked\n"},
+			{"barrier/ledger.go", "		s.acked++\n		w.number = s.acked\n", ""},
+		},
 	},
 	{
-		name: "acknowledge before the fence", file: "barrier/ledger.go", rank: 1, seek: 300,
-		old: "	w.state = answered\n	if w.unknown == 0 {\n",
-		new: "	w.state, w.unknown = answered, 0\n	if w.unknown == 0 {\n",
+		name: "sync of an old incarnation counted", rank: 2, seek: 8000,
+		edits: []edit{
+			{"mpath/slot.go",
+				"	if s.syncDone != nil {\n		d.freeOp(s.syncDone)\n		s.syncDone = nil\n	}\n", ""},
+			{"barrier/sessions.go",
+				"l.slots[t.Slot].alive && l.slots[t.Slot].incarnation == t.incarnation\n",
+				"l.slots[t.Slot].alive\n"},
+		},
 	},
 	{
-		name: "older replay over newer", file: "barrier/ledger.go", rank: 1, seek: 300,
-		old: "	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
-		new: "	} else if !w.Stable && l.cut(w.Off, w.End) && l.round.active {\n",
+		name: "skip the dead session", rank: 1, seek: 1000,
+		edits: []edit{{"barrier/sessions.go",
+			"	l.replayAll(s)\n	if s.bare > s.synced || s.left {\n",
+			"	if s.bare > s.synced || s.left {\n"}},
+	},
+	{
+		name: "forget copies", rank: 1, seek: 1000,
+		edits: []edit{{"barrier/ledger.go",
+			"		l.keep(w, s)\n",
+			"		if w.state == answered && l.isKept(w) {\n			l.kept.remove(w)\n		}\n		l.free(w)\n"}},
+	},
+	{
+		name: "acknowledge before the fence", rank: 1, seek: 1000,
+		edits: []edit{{"barrier/ledger.go",
+			"	w.state = answered\n	if w.unknown == 0 {\n",
+			"	w.state, w.unknown = answered, 0\n	if w.unknown == 0 {\n"}},
+	},
+	{
+		name: "answer early, hold the blocks", rank: 2, seek: 4000,
+		edits: []edit{{"barrier/ledger.go",
+			"	w.state = answered\n	if w.unknown == 0 {\n",
+			"	w.state = answered\n	if w.unknown != 0 && w.Owner != nil {\n" +
+				"		l.acked = append(l.acked, w.Owner)\n		w.Owner = nil\n	}\n	if w.unknown == 0 {\n"}},
+	},
+	{
+		name: "older replay over newer", rank: 1, seek: 1000,
+		edits: []edit{{"barrier/ledger.go",
+			"	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
+			"	} else if !w.Stable && l.cut(w.Off, w.End) && l.round.active {\n"}},
+	},
+	{
+		name: "two overlapping writes out", rank: 2, seek: 4000,
+		edits: []edit{{"barrier/ledger.go",
+			"	if l.out.overlaps(w.Off, w.End) || l.behindWaiter(w) {\n		w.state = waiting\n",
+			"	if false {\n		w.state = waiting\n"}},
+	},
+	{
+		name: "cut the copy when the newer write begins", rank: 2, seek: 8000,
+		edits: []edit{{"barrier/ledger.go",
+			"func (l *Ledger) enter(w *Write) {\n",
+			"func (l *Ledger) enter(w *Write) {\n" +
+				"	if k := l.kept.first(w.Off, w.End); k != nil && k.state == kept && !w.Replay {\n" +
+				"		l.forget(k)\n	}\n"}},
+	},
+	{
+		name: "plain retry of a unit attention on SYNC", rank: 2, seek: 8000,
+		edits: []edit{
+			{"mpath/flush.go", "		d.rounds.Aborted(o.token)\n", "		d.rounds.Retry(o.token)\n"},
+			{"mpath/flush.go",
+				"	v := judge(o.cmd.Err)\n	d.notice(s, v.notice)\n", "	v := judge(o.cmd.Err)\n"},
+		},
+	},
+	{
+		name: "ledger clean at start", rank: 2, seek: 8000,
+		edits: []edit{
+			{"mpath/device.go", "			d.ledger.MarkDirty(i)\n", ""},
+			{"barrier/sessions.go",
+				"	if !s.seen || s.orphaned {\n		s.acked++\n", "	if s.orphaned {\n		s.acked++\n"},
+		},
+	},
+	{
+		name: "state file ignored", rank: 2, seek: 8000,
+		edits: []edit{{"mpath/fence.go", "	if lost == nil {\n", "	if true {\n"}},
+	},
+	{
+		name: "reply begun before it is whole", rank: 2, seek: 100,
+		edits: []edit{{"mpath/split.go",
+			"	if r.parts--; r.parts > 0 {\n		return\n	}\n",
+			"	if r.parts--; r.parts > 0 {\n		if r.Op == Read && r.parts == 1 {\n			d.finish(r)\n" +
+				"		}\n		return\n	}\n	if r.Op == Read {\n		return\n	}\n"}},
+	},
+	{
+		name: "late ExpStatSN", rank: 2, seek: 2000,
+		edits: []edit{{"iscsi/statsn.go",
+			"	c.expStatSN = uint32(next)\n", "	c.expStatSN = uint32(next) - 1\n"}},
+	},
+	{
+		name: "CmdSN reuse", rank: 2, seek: 200,
+		edits: []edit{{"iscsi/window.go", "	w.next++\n", "	w.next += 1 - sn%8/7\n"}},
+	},
+	{
+		name: "buffer reused while its old connection may still send", rank: 2, seek: 8000,
+		edits: []edit{{"iscsi/command.go",
+			"	return t.cmd.Dir == scsi.Write && !(c.out.Gone(t.command) && c.out.Gone(t.lastData))\n",
+			"	return false\n"}},
 	},
 
+	// Others.
 	{
-		name: "answer early, hold the blocks", file: "barrier/ledger.go", rank: 2, seek: 1500,
-		old: "	w.state = answered\n	if w.unknown == 0 {\n",
-		new: "	w.state = answered\n	if w.unknown != 0 && w.Owner != nil {\n" +
-			"		l.acked = append(l.acked, w.Owner)\n		w.Owner = nil\n	}\n	if w.unknown == 0 {\n",
+		name: "lost copies stay lost", rank: 2, seek: 4000,
+		edits: []edit{{"mpath/answer.go", "		d.ledger.CacheLost()\n", ""}},
 	},
 	{
-		name: "overlapping writes out", file: "barrier/ledger.go", rank: 2, seek: 1500,
-		old: "	if l.out.overlaps(w.Off, w.End) || l.behindWaiter(w) {\n		w.state = waiting\n",
-		new: "	if false {\n		w.state = waiting\n",
+		name: "reads before replays", rank: 2, seek: 4000,
+		edits: []edit{{"barrier/keep.go", "			verdict = Held\n", "			verdict = Clear\n"}},
 	},
 	{
-		name: "number of the present, not of the SYNC", file: "barrier/sessions.go", rank: 2, seek: 1500,
-		old: "	s.synced = max(s.synced, t.upTo)\n",
-		new: "	t.upTo = s.acked\n	s.synced = max(s.synced, t.upTo)\n",
+		name: "reads of before the loss", rank: 2, seek: 8000,
+		edits: []edit{{"mpath/answer.go", "		if o.epoch != d.ledger.Epoch() {\n", "		if false {\n"}},
 	},
 	{
-		name: "lost copies stay lost", file: "mpath/answer.go", rank: 2, seek: 1500,
-		old: "		d.ledger.CacheLost()\n",
-		new: "",
+		name: "siblings are not asked", rank: 2, seek: 8000,
+		edits: []edit{{"mpath/fence.go", "o.proven < since {\n", "o.proven < -1 {\n"}},
 	},
 	{
-		name: "reads before replays", file: "barrier/keep.go", rank: 2, seek: 1500,
-		old: "			verdict = Held\n",
-		new: "			verdict = Clear\n",
+		name: "a cut copy is not covered", rank: 2, seek: 8000,
+		edits: []edit{{"barrier/ledger.go",
+			"	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
+			"	} else if l.cut(w.Off, w.End) && false {\n"}},
 	},
 	{
-		name: "reads of before the loss", file: "mpath/answer.go", rank: 2, seek: 1500,
-		old: "		if o.epoch != d.ledger.Epoch() {\n",
-		new: "		if false {\n",
+		name: "the largest writes go bare", rank: 2, seek: 4000,
+		edits: []edit{{"mpath/admit.go",
+			"	if room > d.ledger.Limit() && r.Op == Write && d.lun.FUA {\n" +
+				"		r.bare, r.stable = true, true\n",
+			"	if room > d.ledger.Limit() {\n		r.bare, r.stable = true, r.Op == Write && d.lun.FUA\n"}},
 	},
 	{
-		name: "siblings are not asked", file: "mpath/fence.go", rank: 2, seek: 1500,
-		old: "o.proven < s.verifiedAt {\n",
-		new: "o.proven < -1 {\n",
+		name: "FUA without FUA", rank: 2, seek: 4000,
+		edits: []edit{{"mpath/split.go",
+			"	if r.changes() && r.FUA && !r.stable && r.Err == OK {\n", "	if false {\n"}},
 	},
 	{
-		name: "a cut copy is not covered", file: "barrier/ledger.go", rank: 2, seek: 1500,
-		old: "	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
-		new: "	} else if l.cut(w.Off, w.End) && false {\n",
+		name: "SYNC of one session", rank: 2, seek: 4000,
+		edits: []edit{{"barrier/coordinator.go",
+			"		if s.target > s.synced {\n			return false\n",
+			"		if i == 0 && s.target > s.synced {\n			return false\n"}},
 	},
 	{
-		name: "the largest writes go bare", file: "mpath/admit.go", rank: 2, seek: 1500,
-		old: "	if room > d.ledger.Limit() && r.Op == Write && d.lun.FUA {\n" +
-			"		r.bare, r.stable = true, true\n",
-		new: "	if room > d.ledger.Limit() {\n		r.bare, r.stable = true, r.Op == Write && d.lun.FUA\n",
+		name: "what a dead process left is forgotten", rank: 2, seek: 8000,
+		edits: []edit{{"barrier/sessions.go", "s.orphaned, s.left = true, true\n", "s.orphaned = true\n"}},
 	},
 	{
-		name: "FUA without FUA", file: "mpath/split.go", rank: 2, seek: 1500,
-		old: "	if r.changes() && r.FUA && !r.stable && r.Err == OK {\n",
-		new: "	if false {\n",
+		name: "only the first flush is told of a loss", rank: 2, seek: 8000,
+		edits: []edit{{"mpath/flush.go", "f.losses != d.ledger.Losses(): //",
+			"false: //"}},
 	},
 	{
-		name: "SYNC of one session", file: "barrier/coordinator.go", rank: 2, seek: 1500,
-		old: "		if s.target > s.synced {\n			return false\n",
-		new: "		if i == 0 && s.target > s.synced {\n			return false\n",
+		name: "data digests are not looked at", rank: 2, seek: 4000,
+		edits: []edit{{"iscsi/pdu/receiver.go",
+			"		p.DataDigestError = crc != GetDigest(r.buf[at:])\n", ""}},
 	},
 }

@@ -14,18 +14,22 @@ import (
 
 var (
 	mutantFlag  = flag.String("sim.mutant", "", "only this mutant")
-	mutantsFlag = flag.Bool("sim.mutants", false, "all mutants, not only the five of the first rank")
+	mutantsFlag = flag.Bool("sim.mutants", false, "all mutants, not only those of the first rank")
 )
 
 // A mutant is a mistake that somebody might make in the product. The simulator has to find
 // each, else it would not find the mistake that somebody did make.
 type mutant struct {
-	name string
-	file string // below the module's root
-	old  string // stands there once
-	new  string
-	seek uint64 // seeds within which it must be found
-	rank int    // 1: always tried
+	name  string
+	edits []edit
+	seek  uint64 // seeds within which it must be found
+	rank  int    // 1: always tried
+}
+
+// An edit is one change of a source file.
+type edit struct {
+	file     string // below the module's root
+	old, new string // old stands there once
 }
 
 // TestMutants runs the seeds against the product with one mistake put in at a time. The
@@ -46,9 +50,9 @@ func TestMutants(t *testing.T) {
 }
 
 func (m *mutant) hunt(t *testing.T) {
-	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-timeout=5m",
+	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-timeout=30m",
 		"-run", "^TestSim$", "-v", ".", "-sim.seeds", strconv.FormatUint(m.seek, 10),
-		"-sim.first", strconv.FormatUint(*firstFlag, 10))
+		"-sim.first", strconv.FormatUint(*firstFlag, 10), "-sim.whole")
 	out, err := cmd.CombinedOutput()
 	text := string(out)
 	if err == nil {
@@ -62,28 +66,38 @@ func (m *mutant) hunt(t *testing.T) {
 	t.Logf("found after %s seeds: %s", found[1], what[1])
 }
 
-// overlay writes the mutated file and the list that makes the go command use it.
+// overlay writes the mutated files and the list that makes the go command use them.
 func (m *mutant) overlay(t *testing.T) string {
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(root, m.file)
-	source, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		t.Fatalf("%s holds what is to be mutated %d times, not once: the mutant has to follow "+
-			"the code:\n%s", m.file, n, m.old)
-	}
 	folder := t.TempDir()
-	mutated := filepath.Join(folder, filepath.Base(m.file))
-	text := strings.Replace(string(source), m.old, m.new, 1)
-	if err := os.WriteFile(mutated, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
+	texts := map[string]string{}
+	for _, e := range m.edits {
+		text, ok := texts[e.file]
+		if !ok {
+			source, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = string(source)
+		}
+		if n := strings.Count(text, e.old); n != 1 {
+			t.Fatalf("%s holds what is to be mutated %d times, not once: the mutant has to follow "+
+				"the code:\n%s", e.file, n, e.old)
+		}
+		texts[e.file] = strings.Replace(text, e.old, e.new, 1)
 	}
-	list, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
+	replace := map[string]string{}
+	for file, text := range texts {
+		mutated := filepath.Join(folder, strings.ReplaceAll(file, "/", "_"))
+		if err := os.WriteFile(mutated, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, file)] = mutated
+	}
+	list, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,4 +106,11 @@ func (m *mutant) overlay(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// TestMutantsFit: every mutant still fits the code, also those that are not tried.
+func TestMutantsFit(t *testing.T) {
+	for _, m := range mutants {
+		m.overlay(t)
+	}
 }

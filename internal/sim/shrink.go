@@ -30,8 +30,10 @@ func Shrink(r Result) Result {
 	s.try(func(c *Config) { c.MaxStrikes = r.Strikes }) // those behind it did nothing
 	s.try(func(c *Config) { c.Ops = r.Asked })
 	s.simpler()
-	s.leaveOut(r.Strikes, func(c *Config, n []int) { c.Spared = slices.Concat(c.Spared, n) })
-	s.leaveOut(r.Asked, func(c *Config, n []int) { c.Unasked = slices.Concat(c.Unasked, n) })
+	s.leaveOut(r.Strikes, func(c *Config) []int { return c.Spared },
+		func(c *Config, n []int) { c.Spared = slices.Concat(c.Spared, n) })
+	s.leaveOut(r.Asked, func(c *Config) []int { return c.Unasked },
+		func(c *Config, n []int) { c.Unasked = slices.Concat(c.Unasked, n) })
 	s.simpler()
 	return s.best
 }
@@ -102,12 +104,18 @@ func (s *shrinker) simpler() {
 
 // leaveOut leaves out as many of n numbered things as it can: halves first, single ones at
 // the end.
-func (s *shrinker) leaveOut(n int, drop func(c *Config, numbers []int)) {
+func (s *shrinker) leaveOut(n int, left func(c *Config) []int,
+	drop func(c *Config, numbers []int)) {
 	for size := (n + 1) / 2; size > 0; size /= 2 {
 		for from := 1; from <= n; from += size {
 			var numbers []int
 			for i := from; i < min(from+size, n+1); i++ {
-				numbers = append(numbers, i)
+				if !slices.Contains(left(&s.best.Config), i) {
+					numbers = append(numbers, i)
+				}
+			}
+			if len(numbers) == 0 {
+				continue
 			}
 			s.try(func(c *Config) { drop(c, numbers) })
 		}
