@@ -11,8 +11,8 @@ var mutants = []mutant{
 	{
 		name: "dirty flag", rank: 2, seek: 4000, // the SYNC cleans what was answered since
 		edits: []edit{{"barrier/sessions.go",
-			"	s.synced = max(s.synced, t.upTo)\n",
-			"	t.upTo = s.acked\n	s.synced = max(s.synced, t.upTo)\n"}},
+			"	s.synced, s.firm = max(s.synced, t.upTo), max(s.firm, t.loose)\n",
+			"	t.upTo = s.acked\n	s.synced, s.firm = max(s.synced, t.upTo), max(s.firm, t.loose)\n"}},
 	},
 	{
 		name: "number taken at send", rank: 2, seek: 4000,
@@ -62,14 +62,14 @@ var mutants = []mutant{
 	{
 		name: "older replay over newer", rank: 1, seek: 1000,
 		edits: []edit{{"barrier/ledger.go",
-			"	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
-			"	} else if !w.Stable && l.cut(w.Off, w.End) && l.round.active {\n"}},
+			"	} else if replaying, off, end = l.cut(off, end); replaying",
+			"	} else if w.Stable {\n	} else if replaying, off, end = l.cut(off, end); replaying"}},
 	},
 	{
 		name: "two overlapping writes out", rank: 2, seek: 4000,
 		edits: []edit{{"barrier/ledger.go",
-			"	if l.out.overlaps(w.Off, w.End) || l.behindWaiter(w) {\n		w.state = waiting\n",
-			"	if false {\n		w.state = waiting\n"}},
+			"	if l.out.overlaps(w.Off, w.End) || l.waits.first(w.Off, w.End) != nil {\n",
+			"	if false {\n"}},
 	},
 	{
 		name: "cut the copy when the newer write begins", rank: 2, seek: 8000,
@@ -142,8 +142,8 @@ var mutants = []mutant{
 	{
 		name: "a cut copy is not covered", rank: 2, seek: 8000,
 		edits: []edit{{"barrier/ledger.go",
-			"	} else if l.cut(w.Off, w.End) && l.round.active && !w.Stable {\n",
-			"	} else if l.cut(w.Off, w.End) && false {\n"}},
+			"l.cut(off, end); replaying && l.round.active",
+			"l.cut(off, end); replaying && false"}},
 	},
 	{
 		name: "the largest writes go bare", rank: 2, seek: 4000,
