@@ -26,6 +26,7 @@ type world struct {
 	target *target.Target
 	s      *iscsi.Session
 	wires  []*wire
+	chaos  func() // what may go wrong between two steps; nil: nothing
 }
 
 // A wire is one connection. What an end has sent is on its way until the other
@@ -38,6 +39,18 @@ type wire struct {
 	bGone    bool
 	portal   int
 	finished bool
+	halfOpen bool // the target does not hear of the end
+}
+
+// cut loses a connection with all that is on its way.
+func (x *wire) cut(w *world, halfOpen bool) {
+	x.ab, x.ba, x.aGone = nil, nil, true
+	reset := errors.New("connection reset by peer")
+	x.a.Closed(w.now, reset)
+	if x.halfOpen = halfOpen; !halfOpen {
+		x.bGone = true
+		x.b.Closed(w.now, reset)
+	}
 }
 
 func newWorld(t *testing.T, seed uint64, portals int,
@@ -81,6 +94,9 @@ func (w *world) until(what string, done func() bool) {
 	w.t.Helper()
 	for end := w.now + time.Hour; !done(); {
 		moved := w.dial()
+		if w.chaos != nil {
+			w.chaos()
+		}
 		for _, i := range w.rnd.Perm(len(w.wires)) {
 			moved = w.wires[i].move(w) || moved
 		}
@@ -161,7 +177,7 @@ func (x *wire) ends(w *world) (moved bool) {
 		x.bGone, moved = true, true
 	}
 	switch {
-	case x.aGone && !x.bGone:
+	case x.aGone && !x.bGone && !x.halfOpen:
 		x.b.Closed(w.now, io.EOF)
 		x.bGone, moved = true, true
 	case x.bGone && !x.aGone && len(x.ba) == 0:
