@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"braid/iscsi"
 )
 
 const (
@@ -93,6 +95,8 @@ type status struct {
 	Paths []struct {
 		State       string
 		Writes      uint64
+		Failovers   uint64
+		Recovery    iscsi.Counters
 		Connections []struct{ State string }
 	}
 	Exports []string

@@ -135,7 +135,11 @@ type load struct {
 func startLoad(t *testing.T, dir string, d time.Duration) *load {
 	t.Helper()
 	l := &load{t: t}
-	l.cmd = exec.Command("fio", "--name=load", "--directory="+dir, "--size=48m", "--rw=randrw",
+	where := "--directory=" + dir
+	if dir == "" {
+		where = "--filename=" + device
+	}
+	l.cmd = exec.Command("fio", "--name=load", where, "--size=48m", "--rw=randrw",
 		"--bsrange=4k-512k", "--ioengine=libaio", "--iodepth=16", "--direct=1", "--fsync=32",
 		"--verify=crc32c", "--verify_backlog=64", "--time_based",
 		"--runtime="+strconv.Itoa(int(d.Seconds())))
