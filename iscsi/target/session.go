@@ -153,6 +153,7 @@ func (t *Target) leave(c *Conn) {
 func (s *session) dropConn(now time.Duration, c *Conn) {
 	s.early.forget(s.t, c) // these may be in the list too
 	s.stopWaiting(c)
+	s.early.forget(s.t, c) // first: it ends tasks of c too
 	for k := s.first; k != nil; {
 		next := k.next
 		if k.conn == c {
