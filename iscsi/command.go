@@ -93,6 +93,10 @@ func (c *Conn) complete(t *task, err error) {
 	c.load -= length(t.cmd) + commandCost
 	c.s.issued--
 	c.s.fruitless = 0
+	if t.moved {
+		t.moved = false
+		c.s.moved--
+	}
 	if c.s.level > 0 {
 		c.release(t)
 	}

@@ -226,9 +226,14 @@ func TestAllConnectionsLost(t *testing.T) {
 		if task.RefTag != 1 || task.ExpDataSN != 1 {
 			t.Errorf("sent %+v", task)
 		}
+		// What comes meanwhile waits: the answer may tell of a lost cache.
+		after := r.submit(scsi.None, 0)
 		b.taskAnswer(task.ITT, pdu.TaskFunctionComplete)
+		b.expect(``)
 		b.reading(1, 1, true)
 		r.ended(cmd)
+		b.good(b.oneTag())
+		r.ended(after)
 		if cmd.Err != nil || r.s.Counters().Connections != 1 {
 			t.Errorf("%v, %+v", cmd.Err, r.s.Counters())
 		}

@@ -72,6 +72,9 @@ func (s *Session) Submit(now time.Duration, cmd *scsi.Command) {
 
 // pump moves commands from the queue to connections.
 func (s *Session) pump() {
+	if s.level == 2 && s.mustWait() {
+		return
+	}
 	for s.queue.n > 0 && s.window.open() && !s.leave.frozen {
 		plain, laden := s.head(&s.queue.plain), s.head(&s.queue.laden)
 		if laden != nil && (plain == nil || laden.order < plain.order) {

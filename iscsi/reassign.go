@@ -25,6 +25,7 @@ func (s *Session) move(now time.Duration, r *recovery) {
 			continue
 		}
 		by.adopt(t)
+		s.await(r, t)
 		t.left, t.gapped, t.refused = false, false, false
 		by.retry(t)
 		by.abortLater(now, t)
@@ -44,6 +45,14 @@ func (s *Session) move(now time.Duration, r *recovery) {
 	r.orphans = rest
 	if len(rest) == 0 && r.moving == 0 {
 		s.recovered(r)
+	}
+}
+
+// await notes that a command which is moved is to be answered before new ones are sent.
+func (s *Session) await(r *recovery, t *task) {
+	if r.alone && !t.moved {
+		t.moved = true
+		s.moved++
 	}
 }
 
@@ -76,6 +85,7 @@ func (c *Conn) reassign(now time.Duration, r *recovery, t *task) bool {
 	}
 	own.conn = c
 	c.adopt(t)
+	c.s.await(r, t)
 	r.moving++
 	next := t.out.carryOver()
 	if t.cmd.Dir == scsi.Read {

@@ -42,6 +42,12 @@ type recovery struct {
 	by   *Conn // on which the Logout is out
 	task *task // of the Logout
 
+	// alone: no other connection was up. No new command is sent then before
+	// those that were moved are answered: an answer that is kept for one of them
+	// may be the unit attention that tells of a lost cache, and what a new one
+	// reads would be old.
+	alone bool
+
 	orphans []uint32 // tags of commands to be moved, in the order of CmdSN
 	moving  int      // TASK REASSIGNs that are out
 }
@@ -114,7 +120,13 @@ func (s *Session) recover(now time.Duration, c *Conn, cause error, wait, retain 
 		s.joins[i].gaveUp = false
 	}
 	c.end(true)
+	r.alone = s.leastLoaded(false) == nil
 	s.advance(now)
+}
+
+// mustWait says whether new commands have to wait for lost ones.
+func (s *Session) mustWait() bool {
+	return s.moved > 0 || slices.ContainsFunc(s.lost, func(r *recovery) bool { return r.alone })
 }
 
 // again lets a Logout that is out be forgotten and tried anew.

@@ -37,6 +37,7 @@ type Session struct {
 	redirects int // of the leading connection
 	joins     []join
 	lost      []*recovery // connections whose tasks are to be recovered
+	moved     int         // commands of lost connections that new ones wait for
 	sameCID   bool        // the next login without a sibling takes a lost one's CID
 
 	window window

@@ -37,6 +37,7 @@ type task struct {
 	gapped   bool // in repair.gapped
 	refused  bool // the target will not send its lost data again
 	left     bool // its connection was lost after the command had left
+	moved    bool // counted in Session.moved
 	touched  bool // something of it was sent or has come since the last look
 	tries    int  // in a row, in vain: to have it get on
 	conn     *Conn
