@@ -15,6 +15,10 @@ import (
 // and after that reassign its tasks (reassign.go). Then what is left is aborted
 // (section 7.6); with the last connection, the session ends too.
 
+// maxFailed is how many connections of a session can wait for recovery. Of all
+// sessions together no more wait than may be open.
+const maxFailed = 16
+
 // failure is the state of a connection that failed: CLEANUP_WAIT of section 8.1.
 type failure struct {
 	waits   bool          // its tasks may be reassigned
@@ -41,6 +45,7 @@ func (s *session) lose(now time.Duration, c *Conn) {
 		s.endIfEmpty(now)
 	default:
 		s.failConn(now, c)
+		s.endIfEmpty(now)
 	}
 }
 
@@ -66,6 +71,9 @@ func (s *session) failConn(now time.Duration, c *Conn) {
 	c.failure = failure{waits: true, until: now + s.retain()}
 	s.failed = append(s.failed, c)
 	t.failures++
+	for len(s.failed) > maxFailed || len(s.failed) > 0 && t.failures > t.cfg.MaxConns {
+		s.forgetConn(now, s.failed[0])
+	}
 }
 
 // retain is how long the tasks of a connection are kept.
@@ -224,6 +232,6 @@ func (c *Conn) logoutForRecovery(now time.Duration, r *pdu.LogoutRequest) {
 	}
 	if s.params.DefaultTime2Retain == 0 {
 		s.forgetConn(now, o)
-		s.endIfEmpty(now)
 	}
+	s.endIfEmpty(now)
 }

@@ -452,3 +452,35 @@ func TestDiscoveryDoesNotRecover(t *testing.T) {
 		t.Errorf("level %d, %d sessions", p.c.level, len(b.t.sessions))
 	}
 }
+
+// However often connections fail, what waits for recovery is bounded.
+func TestFailuresAreBounded(t *testing.T) {
+	b, p := recovering(t, Config{ErrorRecoveryLevel: 2, DefaultTime2Retain: 10})
+	for range 2 * maxFailed {
+		p.ask(p.command(scsi.TestUnitReady(), nil, 0), nil)
+		q := b.connect(0) // takes the place of the one before it
+		q.cmdSN = p.cmdSN
+		if err := q.login(offer("a"), 1, p.resp.TSIH, 1); err != nil {
+			t.Fatal(err)
+		}
+		p.flush()
+		p = q
+	}
+	if n := b.t.failures; n != maxFailed || len(b.t.sessions[0].failed) != n {
+		t.Errorf("%d failures", n)
+	}
+	b.t.cfg.MaxConns = 1
+	if p.dies(); b.t.failures != 1 || len(b.t.sessions) != 1 {
+		t.Errorf("%d failures", b.t.failures)
+	}
+	b.t.cfg.MaxConns = 8
+	q := b.recovering("b", 1, 0, 1)
+	b.t.cfg.MaxConns = 1
+	if q.dies(); b.t.failures != 1 || len(b.t.sessions) != 1 {
+		t.Errorf("%d failures, %d sessions", b.t.failures, len(b.t.sessions))
+	}
+	b.advance(time.Minute)
+	if b.t.failures != 0 || len(b.t.sessions) != 0 || b.t.pool.out != 0 {
+		t.Errorf("left: %d failures, %d sessions", b.t.failures, len(b.t.sessions))
+	}
+}
