@@ -5,7 +5,7 @@ targets-probe.py attention PORTAL TARGET LUN       the unit attentions of a new 
 targets-probe.py unmap PORTAL TARGET LUN           its answer to UNMAP
 targets-probe.py reinstate PORTAL TARGET LUN UNDER open|closed [PORTAL2]
 targets-probe.py abort PORTAL TARGET LUN UNDER task|lun
-targets-probe.py loss PORTAL,PORTAL... TARGET LUN UNDER OPEN WAIT TURNS
+targets-probe.py loss PORTAL,PORTAL... TARGET LUN UNDER OPEN WAIT TURNS [connection]
 targets-probe.py panic PORTAL,PORTAL... TARGET LUN
 
 UNDER is the device below the target's backing, which the target's writes reach some
@@ -331,11 +331,12 @@ def abort(portal, target, lun, under, what):
     print(f"abort {what}: the write was done after {after(began, watch.wait(old, 1))}")
 
 
-def loss(portals, target, lun, under, left_open, wait, turns):
+def loss(portals, target, lun, under, left_open, wait, turns, first="session"):
     """Loses sessions of several connections as an initiator does: those connections that
     LEFT_OPEN lists (0,2 or all or none) go on as if their end never reached the target, the
     others are reset; after WAIT seconds the session is reinstated. Meanwhile each connection
-    that is left open, or each if none is, has a write with the disk."""
+    that is left open, or each if none is, has a write with the disk. With "connection" the
+    first connection is reinstated before the session is, by a login with the old TSIH."""
     portals, lun, wait = portals.split(","), int(lun), float(wait)
     n = len(portals)
     stay = {"all": set(range(n)), "none": set()}.get(left_open)
@@ -358,6 +359,14 @@ def loss(portals, target, lun, under, left_open, wait, turns):
                 c.reset()
         began = time.monotonic()
         time.sleep(wait)
+        if first == "connection":
+            c = Connection(portals[0], s, 0)
+            try:
+                c.login(PLAIN, target)
+                print("the connection was reinstated", end="; ")
+            except (Refused, OSError) as e:
+                print(f"{e} after {after(began, time.monotonic())}", end="; ")
+            c.reset()
         b = Session(portals[0], target, isid=isid)
         login = time.monotonic()
         landed = [watch.wait(what, 20) for what in old]

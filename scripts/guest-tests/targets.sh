@@ -3,7 +3,7 @@
 # LUN's backing takes 3 s for every write (dm-delay).
 #
 #   targets.sh TARGET...               of lio, embedded, tgt, istgt
-#   targets.sh loss CONNECTIONS OPEN WAIT MS TURNS
+#   targets.sh loss CONNECTIONS OPEN WAIT MS TURNS [connection]
 #                                      LIO only: sessions of several connections are reset,
 #                                      but for those in OPEN (0,1 or all or none), and
 #                                      reinstated after WAIT seconds, with a disk that takes
@@ -121,7 +121,7 @@ if [ "$1" = loss ]; then
 	start_lio
 	list=
 	for ((i = 0; i < $2; i++)); do list=$list${list:+,}10.99.$i.2:3260; done
-	probe loss $list $iqn 0 $under $3 $4 $6 || fail "the probe ended with $?"
+	probe loss $list $iqn 0 $under $3 $4 "${@:6}" || fail "the probe ended with $?"
 	note "passed: the guest lives"
 	exit
 fi
