@@ -82,8 +82,7 @@ func (l *lio) makeBlockDisk(name, device string) string {
 	l.t.Helper()
 	dir := filepath.Join(targetCore, "iblock_0", name)
 	must(l.t, os.MkdirAll(dir, 0o755))
-	l.set(dir, "control=udev_path="+device, "wwn/vpd_unit_serial=guest-"+name, "enable=1",
-		"attrib/emulate_write_cache=1")
+	l.set(dir, "control=udev_path="+device, "wwn/vpd_unit_serial=guest-"+name, "enable=1")
 	return "iblock_0/" + name
 }
 
