@@ -11,7 +11,9 @@ note "the target comes up"
 target_modules
 lun_file /out/lun.img 256
 portals
+began=$(uptime)
 within $slow mountpoint -q $mnt
+note "measured: mounted $(bc <<<"scale=1; ($(uptime) - $began) / 100") s after the target came"
 active
 within $slow all_up
 disk=$(disk)
