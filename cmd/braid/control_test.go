@@ -299,3 +299,33 @@ func TestUsage(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusGroups: the table shows paths by target port group, the one in use first.
+func TestStatusGroups(t *testing.T) {
+	path := func(slot int, state, alua string, group int) PathStatus {
+		return PathStatus{Slot: slot, URL: fmt.Sprintf("iscsi://p%d/iqn.a:d/1", slot), State: state,
+			ALUA: alua, ALUAGroup: group}
+	}
+	s := Status{Name: "disk", State: "striped", BlockSize: 512, Policy: Policy{NoPath: "queue"},
+		Paths: []PathStatus{path(0, "ghost", "standby", 1), path(1, "active", "active/optimized", 2),
+			path(2, "faulty", "", 1), path(3, "recovering", "active/optimized", 2)}}
+	s.Paths[3].Marginal, s.Paths[3].Added = true, true
+	var b bytes.Buffer
+	if err := renderTable(&b, s, false); err != nil {
+		t.Fatal(err)
+	}
+	want := `
+disk (-)  -
+size=0 block=512 state=striped no_path=queue fence= wp=rw
+|-+- policy='' barrier='' status=active
+| |- 1 iscsi://p1/iqn.a:d/1 active     active/optimized 0/0 conn 0 in flight
+| ` + "`" + `- 3 iscsi://p3/iqn.a:d/1 recovering active/optimized 0/0 conn 0 in flight ` +
+		`in reserve: lost too often; added, not in the configuration
+` + "`" + `-+- policy='' barrier='' status=enabled
+  |- 0 iscsi://p0/iqn.a:d/1 ghost  standby 0/0 conn 0 in flight
+  ` + "`" + `- 2 iscsi://p2/iqn.a:d/1 faulty -       0/0 conn 0 in flight
+`
+	if got := "\n" + b.String(); got != want {
+		t.Errorf("%s\nwant%s", got, want)
+	}
+}

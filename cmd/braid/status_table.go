@@ -114,8 +114,8 @@ func writePaths(b *strings.Builder, paths []PathStatus, indent string, wide bool
 					r.Reassigned, r.Connections)
 			}
 		}
-		if p.Error != "" {
-			fmt.Fprintf(t, "\t%s", p.Error)
+		if note := pathNote(p); note != "" {
+			fmt.Fprintf(t, "\t%s", note)
 		}
 		fmt.Fprintln(t)
 	}
@@ -141,6 +141,21 @@ func writeCounters(b *strings.Builder, s Status) {
 	}
 	fmt.Fprintf(b, "  %d clients, pid %d, up %v, initiator %s\n", s.Clients, s.PID,
 		time.Duration(s.UptimeSeconds*float64(time.Second)).Round(time.Second), s.Initiator)
+}
+
+// pathNote is what else is to be said of a path.
+func pathNote(p PathStatus) string {
+	var notes []string
+	if p.Marginal {
+		notes = append(notes, "in reserve: lost too often")
+	}
+	if p.Added {
+		notes = append(notes, "added, not in the configuration")
+	}
+	if p.Error != "" {
+		notes = append(notes, p.Error)
+	}
+	return strings.Join(notes, "; ")
 }
 
 // portals is what tells the paths of a device apart: the connected portals, or

@@ -156,6 +156,7 @@ func TestFlappingPath(t *testing.T) {
 		return s.Paths[1].State == "recovering" && s.Paths[1].Marginal &&
 			len(s.Paths[1].Connections) == 1
 	})
+	contains(t, d.must("status", d.control), "in reserve: lost too often")
 	before := s.Paths[1].Writes
 	if s = d.moreWrites(100); s.Paths[1].Writes != before {
 		t.Errorf("%d writes on it", s.Paths[1].Writes-before)
@@ -188,6 +189,7 @@ func TestPathsComeAndGo(t *testing.T) {
 			contains(t, d.must("path", "add", d.control, urls[2]), "path 2 added, active",
 				"not in the configuration")
 			d.awaitStates("active active active")
+			contains(t, d.must("status", d.control), "added, not in the configuration")
 			d.awaitStatus("writes on it", func(s *status) bool { return s.Paths[2].Writes > 20 })
 
 			contains(t, d.must("path", "remove", d.control, urls[0]), "path 0 removed")
