@@ -19,6 +19,7 @@ const (
 type seg struct {
 	kind segKind
 	data []byte
+	buf  []byte // all of what data was taken off
 	at   time.Duration
 }
 
@@ -51,7 +52,7 @@ func (l *lane) push(data []byte, kind segKind) {
 		data[l.w.rng.IntN(len(data))] ^= 1 << l.w.rng.IntN(8)
 	}
 	l.last = max(l.last, l.w.a.now+l.w.latency())
-	l.segs = append(l.segs, seg{kind, data, l.last})
+	l.segs = append(l.segs, seg{kind, data, data, l.last})
 	l.w.a.at(l.last, l)
 }
 
@@ -85,6 +86,7 @@ func (l *lane) act() {
 		case !l.deliver(s):
 			return
 		}
+		l.w.giveBack(s.buf)
 		l.segs[0] = seg{}
 		l.segs = l.segs[1:]
 	}

@@ -23,9 +23,9 @@ type linear struct {
 
 const (
 	linearBlocks  = 8  // the hottest
-	linearOps     = 48 // of one block, at the most: its first ones
-	linearOverlap = 9  // operations at a time, at the most: the search grows with that
-	linearSteps   = 2500
+	linearOps     = 64 // of one block, at the most: its first ones
+	linearOverlap = 12 // operations at a time, at the most: the search grows with that
+	linearSteps   = 20000
 	forever       = math.MaxInt64 / 4
 	onItsWay      = time.Millisecond // an answer that a daemon gave before an event
 )
@@ -123,6 +123,8 @@ type step struct {
 	call  int64
 	op    uint32
 	ret   int64
+
+	number byte // of a write: see content
 }
 
 // steps makes the history of a block.
@@ -190,62 +192,107 @@ func (h *story) write(o *linearOp, events []linearEvent, end int64) {
 	h.add(last, ret, s)
 }
 
-// A content is what a block holds, and behind it what it may fall back to, the newest first.
-type content []step
+// A content is what a block holds, and behind it what it may fall back to, the newest first:
+// numbers of writes, as bytes. The last is what the block held at the beginning.
+type content string
+
+const (
+	blank      = content("\x00")
+	maxContent = 12
+)
 
 // A search is one search for an order. It may not take for ever: once it has used up its
 // steps everything fits, and nothing is known.
-type search struct{ steps int }
+type search struct {
+	writes []step // by their numbers
+	steps  int
+}
 
+func newSearch(ops []porcupine.Operation) *search {
+	s := &search{writes: []step{{value: zeroOp, keep: true}}}
+	for i := range ops {
+		if in := ops[i].Input.(step); !in.read && in.crash == 0 {
+			in.number = s.number(in)
+			ops[i].Input = in
+		}
+	}
+	return s
+}
+
+// number gives a write its number; the parts of one request have the same.
+func (s *search) number(in step) byte {
+	for i := range s.writes[1:] {
+		if s.writes[i+1].op == in.op {
+			return byte(i + 1)
+		}
+	}
+	s.writes = append(s.writes, in)
+	return byte(len(s.writes) - 1)
+}
+
+// model is the register: its state is the set of contents that a block may have.
 func (s *search) model() porcupine.Model {
-	m := porcupine.NondeterministicModel{
-		Init:  func() []any { return []any{content{{value: zeroOp, keep: true}}} },
-		Step:  func(state, input, _ any) []any { return s.step(state.(content), input.(step)) },
-		Equal: func(a, b any) bool { return slices.Equal(a.(content), b.(content)) },
+	return porcupine.Model{
+		Init: func() any { return contents{blank} },
+		Step: func(state, input, _ any) (bool, any) {
+			next := s.stepAll(state.(contents), input.(step))
+			return len(next) > 0, next
+		},
+		Equal: func(a, b any) bool { return slices.Equal(a.(contents), b.(contents)) },
 	}
-	return m.ToModel()
 }
 
-func (s *search) step(c content, in step) []any {
-	s.steps++
+// contents are sorted.
+type contents []content
+
+func (s *search) stepAll(set contents, in step) contents {
+	if s.steps += len(set); s.steps > linearSteps {
+		return set
+	}
+	var next contents
+	for _, c := range set {
+		next = s.step(next, c, in)
+	}
+	if len(next) > 1 {
+		slices.Sort(next)
+		next = slices.Compact(next)
+	}
+	return next
+}
+
+// step adds to next what a block may hold after an operation that held c.
+func (s *search) step(next contents, c content, in step) contents {
 	switch {
-	case s.steps > linearSteps, in.read && c[0].value == in.value:
-		return []any{c}
+	case in.read && s.writes[c[0]].value == in.value:
+		return append(next, c)
 	case in.read:
-		return nil
+		return next
 	case in.crash != 0:
-		return c.crash(in.crash)
-	case in.may:
-		return []any{c, c.push(in)}
+		return s.crash(next, c, in.crash)
+	case in.may && c[0] != in.number:
+		return append(next, c, c.push(in.number))
 	}
-	return []any{c.push(in)}
+	return append(next, c.push(in.number))
 }
 
-func (c content) push(s step) content {
-	s.may = false
-	if c[0] == s {
+func (c content) push(number byte) content {
+	if c[0] == number {
 		return c
 	}
-	n := content{s}
-	for _, o := range c {
-		if n = append(n, o); len(n) > 12 {
-			break
-		}
-	}
-	return n
+	return content([]byte{number}) + c[:min(len(c), maxContent)]
 }
 
-// crash gives what a block may hold after an event.
-func (c content) crash(moment int64) []any {
-	all := []any{c}
-	for i := 0; i < len(c)-1; i++ {
-		open := c[i].call < moment && moment < c[i].ret
-		if c[i].keep && !open {
+// crash adds to next what a block may hold after an event.
+func (s *search) crash(next contents, c content, moment int64) contents {
+	next = append(next, c)
+	for i := range len(c) - 1 {
+		w := &s.writes[c[i]]
+		if w.keep && !(w.call < moment && moment < w.ret) {
 			break
 		}
-		all = append(all, c[i+1:])
+		next = append(next, c[i+1:])
 	}
-	return all
+	return next
 }
 
 // judge looks at every block's history. It returns how many it could look at, and the first
@@ -256,7 +303,7 @@ func (l *linear) judge() (judged int, fault string) {
 		if !reads(l.blocks[lba]) || overlap(ops) > linearOverlap {
 			continue
 		}
-		var s search
+		s := newSearch(ops)
 		if !porcupine.CheckOperations(s.model(), ops) {
 			return judged, fmt.Sprintf("block %d: no order of what was asked explains what was read:%s",
 				lba, describe(ops))

@@ -263,7 +263,7 @@ func (s *sock) write() {
 			s.blocked = true
 			return
 		}
-		data := make([]byte, 0, s.h.portion(min(n, room)))
+		data := s.out.w.take(s.h.portion(min(n, room)))
 		for _, b := range bufs {
 			data = append(data, b[:min(len(b), cap(data)-len(data))]...)
 		}

@@ -35,6 +35,7 @@ type wire struct {
 
 	pairs  []*pair
 	dials  []*sock // nobody has answered them yet
+	spare  [][]byte
 	held   []*lane // wait for light
 	silent []*lane // their acknowledgements do
 }
@@ -162,6 +163,24 @@ func (w *wire) setDark(d way, dark bool) {
 	w.dark[d] = dark
 	if !dark {
 		w.relight()
+	}
+}
+
+// take gives an empty buffer for n bytes on their way.
+func (w *wire) take(n int) []byte {
+	if last := len(w.spare) - 1; last >= 0 {
+		b := w.spare[last]
+		w.spare = w.spare[:last]
+		if cap(b) >= n {
+			return b[:0:n]
+		}
+	}
+	return make([]byte, 0, n)
+}
+
+func (w *wire) giveBack(b []byte) {
+	if cap(b) > 0 && len(w.spare) < 64 {
+		w.spare = append(w.spare, b)
 	}
 }
 
