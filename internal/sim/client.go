@@ -37,6 +37,7 @@ type client struct {
 	state  clientState
 	daemon int    // which one it is connected to
 	turn   uint64 // counts its connections
+	trying bool   // and was not served since
 
 	out     []byte
 	size    uint64
@@ -50,7 +51,10 @@ func (c *client) connect() {
 	c.link = &link{c: c}
 	c.daemon = c.w.daemon.number
 	c.turn++
-	c.w.logf("client %d connects", c.index)
+	if !c.trying {
+		c.w.logf("client %d connects", c.index)
+	}
+	c.trying = true
 	if c.style == byKernel {
 		c.sock = c.w.kerWire.dial(c.link)
 		return
@@ -338,7 +342,7 @@ func (c *client) ready(export []byte) {
 
 // serve sends what waited for the connection.
 func (c *client) serve() {
-	c.state = clientReady
+	c.state, c.trying = clientReady, false
 	c.w.audit.crash.arrived(c.index, c.w.audit.moment)
 	waiting := c.waiting
 	c.waiting = nil
