@@ -9,10 +9,10 @@ import (
 
 // Times of asymmetric access.
 const (
-	accessPoll     = 10 * time.Second // between questions to a path that waits for its turn
-	accessPause    = time.Second      // and while something is about to change
-	transitionTime = time.Minute      // that a transition may take, if the target does not say
-	accessBytes    = 1024             // of the answer that is read
+	accessPoll     = 5 * time.Second // between questions to a path that waits for its turn
+	accessPause    = time.Second     // and while something is about to change
+	transitionTime = time.Minute     // that a transition may take, if the target does not say
+	accessBytes    = 1024            // of the answer that is read
 )
 
 // access is what a path's target port group lets it do (SPC-4 section 5.16.2), as the path

@@ -346,7 +346,7 @@ func TestAccessPolls(t *testing.T) {
 	r := aluaRig(t, []fakePort{{group: 1}, {group: 2}})
 	before := r.ports[0].asked + r.ports[1].asked
 	r.after(10 * time.Minute)
-	if n := r.ports[0].asked + r.ports[1].asked - before; n < 30 || n > 62 {
+	if n := r.ports[0].asked + r.ports[1].asked - before; n < 60 || n > 124 {
 		t.Error(n, "questions in ten minutes")
 	}
 }

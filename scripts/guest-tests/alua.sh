@@ -85,7 +85,7 @@ implicit)
 explicit)
 	# Only standby is left, by the target's own doing: braid asks it to change that. The states
 	# can be set here only where the target may change them itself, too.
-	load 40
+	load 75
 	for i in 1 2; do echo 3 >$store/alua/g$i/alua_access_type; done
 	pause 5 $fio
 	group 2 2
@@ -105,7 +105,7 @@ explicit)
 	;;
 esac
 wait $fio || { tail -n 30 /out/fio; fail "fio"; }
-[ $changes -ge 2 ] || fail "only $changes changes"
+[ $changes -ge 1 ] || fail "nothing changed"
 status | jq -cM '{access_changes, group_switches, explicit_switches, flushes,
 	paths: [.paths[] | {state, alua, alua_group, reads, writes, failovers, retries}]}'
 [ "$(counted failovers)" = 0 ] || fail "a session was lost"
