@@ -184,10 +184,11 @@ func (c *Coordinator) begin() {
 	c.wanted = false
 	client := false
 	for f := c.current.head; f != nil; f = f.next {
-		if f.Scope != All && f.Moves != l.moves {
-			f.Scope = All
+		if f.Moves == l.moves {
+			c.scope |= f.Scope
+		} else {
+			c.scope = All
 		}
-		c.scope |= f.Scope
 		client = client || f.client()
 	}
 	c.waits = client && c.mode != Epoch
@@ -360,7 +361,7 @@ func (c *Coordinator) end(err error) {
 		switch {
 		case f.Background:
 			c.owed = c.owed || err != nil
-		case f.Err == nil && c.owed:
+		case f.Err == nil && c.owed && f.client(): // a write with FUA has its own answer
 			f.Err, c.owed = ErrNotStable, false
 		}
 		c.done.push(f)

@@ -15,7 +15,7 @@ const askPause = 100 * time.Millisecond
 // would be hit too: those are the same nexus's.
 func (d *Device) askToFence(s *slot) {
 	f := &s.fence
-	if !f.needed || f.refused || f.asked || f.settleBy != never || d.now < f.askAt ||
+	if !f.needed || f.told || f.refused || f.asked || f.settleBy != never || d.now < f.askAt ||
 		s.state != down && s.state != opening || d.stopping != nil {
 		return
 	}

@@ -19,6 +19,7 @@ type fence struct {
 	by       fenceKind     // what that was
 	key      uint64        // reservation key that a former process registered; 0 if none
 	refused  bool          // a command to another session cannot fence it
+	told     bool          // it was said to be fenced, and nothing was sent since
 	asked    bool          // such a command is out
 	tries    int           // of it that were to be repeated
 	askAt    time.Duration // not before
@@ -75,7 +76,7 @@ func (f *fence) deadline(now time.Duration) time.Duration {
 func (d *Device) needFence(s *slot, carried bool) {
 	f := &s.fence
 	if carried {
-		f.settleBy, f.refused = never, false
+		f.settleBy, f.refused, f.told = never, false, false
 	}
 	if !f.startup && (d.ledger.Doubtful(s.index) > 0 || d.ledger.Orphaned(s.index)) {
 		if group := int(s.rec.nexus.TPGT); f.needed && f.tpgt != group {
@@ -154,11 +155,14 @@ func (d *Device) stepFence(s *slot) {
 	} else if d.cfg.Fence == FenceNone {
 		by = byNothing
 	}
-	d.stats.Fences[by].Count++
+	if !f.told {
+		d.stats.Fences[by].Count++
+		d.log(slog.LevelInfo, "lost session fenced", "path", s.name, "by", fenceNames[by])
+	}
+	f.told = true
 	f.needed, f.startup, f.refused, f.key = false, false, false, 0
 	f.waitBy, f.settleBy = never, never
 	d.ledger.Fenced(s.index)
-	d.log(slog.LevelInfo, "lost session fenced", "path", s.name, "by", fenceNames[by])
 	if s.path == nil && d.buried(s) {
 		d.enter(s, closed)
 		d.erase(s)

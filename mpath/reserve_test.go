@@ -328,6 +328,31 @@ func TestPreemptDoesNotMeetTheSuccessor(t *testing.T) {
 	r.want(q, OK)
 }
 
+// TestFencedOnce: a lost session that is fenced, but whose data without copies still waits
+// for a SYNC of its successor, is not fenced again with each attempt that fails.
+func TestFencedOnce(t *testing.T) {
+	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Fence, c.Retain = FenceReset, 0 })
+	q := r.write(0, 512, 1)
+	lost, other := r.outOn(q)
+	r.want(q, OK)
+	q = r.write(0, 512, 1)
+	for _, p := range []*fakePath{lost, other} {
+		r.refuse[p.slot] = errCut
+	}
+	lost.kill(errCut)
+	f := r.flush()
+	r.after(10 * time.Minute)
+	r.want(q, OK)
+	r.wantHeld(f)
+	c := r.d.Status(r.now).Counters.Fences
+	if c.Of("reset") != 1 || c.Of("wait") != 0 || r.resets != 1 {
+		t.Errorf("fences %v, %d resets", c, r.resets)
+	}
+	clear(r.refuse)
+	r.after(time.Minute)
+	r.want(f, OK)
+}
+
 // TestFenceCommandMeetsBusy: it is sent again.
 func TestFenceCommandMeetsBusy(t *testing.T) {
 	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Fence = FenceReset })
