@@ -70,7 +70,7 @@ type Conn struct {
 	level       int
 	acked       uint32 // all StatSNs before it are acknowledged
 	unacked     answerQueue
-	held        int       // bytes of Data-In that are kept
+	held        int       // bytes of data that are kept
 	backlog     taskQueue // commands that wait for acknowledgements
 	backlogAsks int       // NOP-Ins since then that did not help
 	ackAsked    time.Duration

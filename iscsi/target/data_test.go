@@ -289,7 +289,11 @@ func nothingIsAllocated(t *testing.T, level int) {
 			patch()
 			bufs = p.pump(w, bufs)
 		}
-		if n := testing.AllocsPerRun(100, func() { patch(); p.pump(w, bufs) }); n > 0 {
+		n := testing.AllocsPerRun(100, func() { patch(); p.pump(w, bufs) })
+		if q := p.c.unacked.n; q > batch || q == 0 && level > 0 {
+			t.Errorf("level %d: %d answers are not acknowledged", level, q)
+		}
+		if n > 0 {
 			t.Errorf("%s, level %d: %.1f allocations for %d commands", c.what, level, n, batch)
 		}
 	}

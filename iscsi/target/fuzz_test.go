@@ -69,6 +69,9 @@ func (b *bench) check() {
 				if a.k != nil {
 					held += a.k.in.held
 				}
+				if a.buf != nil {
+					held += len(a.buf.b)
+				}
 				if a.statSN != c.statSN-uint32(c.unacked.n-i) {
 					b.Fatal("a gap in what is kept")
 				}

@@ -270,6 +270,7 @@ func (p *peer) result(cdb [16]byte, write []byte, read int) result {
 	p.b.Helper()
 	c := p.command(cdb, write, read)
 	list := p.ask(c, write)
+	p.hear(list)
 	r, ok := results(p.b, list)[c.ITT]
 	if !ok {
 		p.b.Fatalf("no answer to %s; %s", scsi.CommandName(&cdb), describe(list))

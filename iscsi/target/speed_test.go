@@ -50,6 +50,7 @@ func wire(p *peer, cdb func(i int) [16]byte, write []byte, read int) (b []byte, 
 			h := (*pdu.Header)(b[o:])
 			c, _ := pdu.ParseSCSICommand(h)
 			c.CmdSN += batch
+			c.ExpStatSN += batch
 			c.ITT += batch
 			c.Marshal(h)
 		}
@@ -77,6 +78,9 @@ func speed(
 		patch()
 		p.pump(w, bufs)
 	}
+	if n := p.c.unacked.n; n > batch {
+		b.Errorf("%d answers are not acknowledged", n)
+	}
 }
 
 func BenchmarkRead4K(b *testing.B) {
@@ -84,11 +88,17 @@ func BenchmarkRead4K(b *testing.B) {
 	speed(b, 0, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) }, nil, 4096)
 }
 
-// BenchmarkRead4KKept keeps what error recovery may ask for.
+// BenchmarkWrite4KKept and BenchmarkRead4KKept keep what error recovery may ask for.
 func BenchmarkRead4KKept(b *testing.B) {
 	store := newRAM(b, 64<<20)
 	speed(b, 2, store, func(i int) [16]byte { return scsi.Read16(uint64(i*409&2047)*8, 8, false) },
 		nil, 4096)
+}
+
+func BenchmarkWrite4KKept(b *testing.B) {
+	store := newRAM(b, 64<<20)
+	speed(b, 2, store, func(i int) [16]byte { return scsi.Write16(uint64(i*409&2047)*8, 8, false) },
+		pattern(7, 4096), 0)
 }
 
 func BenchmarkWrite4K(b *testing.B) {

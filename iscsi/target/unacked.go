@@ -71,8 +71,15 @@ func (c *Conn) pushAnswer(h *pdu.Header, data []byte, b *buffer) {
 	*c.unacked.push() = answer{
 		statSN: h.StatSN(), ticket: ticket, header: *h, data: data, buf: b,
 	}
-	if c.unacked.n > 2*c.maxAnswers() && c.left(c.unacked.at(0)) {
-		c.dropAnswer() // requests that are no SCSI commands do not wait
+	if b != nil {
+		c.held += len(b.b)
+	}
+	// Requests that are no SCSI commands do not wait.
+	for c.unacked.n > 2*c.maxAnswers() || c.unacked.n > 0 && c.held > 2*c.holdLimit() {
+		if !c.left(c.unacked.at(0)) {
+			return
+		}
+		c.dropAnswer()
 	}
 }
 
@@ -117,6 +124,7 @@ func (c *Conn) dropAnswer() {
 		c.t.free(a.k)
 	}
 	if a.buf != nil {
+		c.held -= len(a.buf.b)
 		c.t.pool.put(a.buf)
 	}
 }
