@@ -143,10 +143,6 @@ func (w *idleWait) wait(d watchedDevice) error {
 			return nil
 		}
 		by := joinUsers(users, err)
-		if by != told {
-			fmt.Fprintf(w.say, "%s is in use: %s\n", d.path, by)
-			told = by
-		}
 		now := w.now()
 		if io := d.io(); err != nil || slices.ContainsFunc(users, atWork) || io != did || inFlight(io) {
 			worked, did = now, io
@@ -168,6 +164,10 @@ func (w *idleWait) wait(d watchedDevice) error {
 		}
 		if now.Sub(began) >= w.most {
 			return fmt.Errorf("%s is in use: %s", d.path, by)
+		}
+		if by != told {
+			fmt.Fprintf(w.say, "%s is in use: %s\n", d.path, by)
+			told = by
 		}
 		w.pause(idlePoll)
 	}
