@@ -27,12 +27,6 @@ func TestConnections(t *testing.T) {
 	testDevice(t, l.connections(), 1, 2)
 }
 
-// With several sockets what a killed daemon had waits for the driver's timeout.
-func TestSockets(t *testing.T) {
-	l := newLIO(t, 2, diskSize)
-	testDevice(t, l.sessions(), 2, 1, "--nbd-sockets", "2")
-}
-
 // testDevice is the life of a device with a file system on it: daemons are
 // killed and replaced under verified load, refused while it is mounted, and
 // stopped. Nothing is lost, and the file system sees no error.
