@@ -42,7 +42,6 @@ type fuzzServer struct {
 	rnd     *rand.Rand
 	now     time.Duration
 	clients []*fuzzClient
-	largest int64
 }
 
 const (
