@@ -106,6 +106,22 @@ func (s *server) judged() {
 	}
 }
 
+// saw waits until a command was seen.
+func (s *server) saw(op byte, what string) {
+	s.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s.disk.mu.Lock()
+		n := s.disk.seen[op]
+		s.disk.mu.Unlock()
+		if n > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("no %s was seen", what)
+		}
+	}
+}
+
 func (s *server) url() string {
 	return "iscsi://" + strings.Join(s.portals, ",") + "/" + targetName + "/5"
 }
@@ -250,7 +266,8 @@ func use(t *testing.T, s *server, c *nbdClient) {
 	if !bytes.Equal(got, want) {
 		t.Error("the device has other data than was written")
 	}
-	time.Sleep(500 * time.Millisecond) // so that pings are judged too
+	s.saw(0x91, "SYNCHRONIZE CACHE(16)")
+	s.saw(nopSeen, "NOP-Out") // of the idle connection
 	// 16.4.6: another host has reserved the LUN. That is an answer, not a fault
 	// of the path: it is given to the client.
 	s.disk.mu.Lock()

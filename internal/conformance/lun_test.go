@@ -31,6 +31,9 @@ type writeView struct {
 	sn    uint32
 }
 
+// nopSeen stands for NOP-Out among the operation codes seen; no command has it.
+const nopSeen = 0xff
+
 const (
 	blockSize  = 512
 	diskBlocks = 16384
@@ -55,6 +58,7 @@ func (d *disk) take(l *Link, p *PDU) (over bool) {
 		}
 	case NopOut:
 		if p.ITT() != None {
+			d.seen[nopSeen]++
 			l.Send(l.Nop(p.ITT(), None, 0, p.Data))
 		}
 	case TaskReq:
