@@ -11,6 +11,14 @@
 // every command is handed back as lost (scsi.NexusLostError). A connection that
 // fails while it still joins a session which is up only degrades that session.
 //
+// From level 1 on PDUs that are lost, or damaged in their data, are found by gaps in
+// their numbers (numbers.go, statsn.go) and asked for again (snack.go); a ping finds
+// what leaves no gap, and commands that did not arrive are sent again (cmdretry.go).
+// At level 2 the tasks of a lost connection go on over another one (recovery.go,
+// reassign.go), which is made first if there is none (reinstate.go). All of it is
+// bounded in count and time, and falls to the next lower level when it fails. A breach
+// of the protocol ends the session at every level.
+//
 // Numbering (RFC 7143 section 4.2.2): CmdSN is one counter of the session, taken
 // when a command moves into a connection's Sender, so that the numbers of one
 // connection leave in order; StatSN is counted per connection; DataSN and R2TSN
