@@ -1,6 +1,10 @@
 package mpath
 
-import "braid/barrier"
+import (
+	"time"
+
+	"braid/barrier"
+)
 
 // admit lets a request that changes blocks begin, or queues it.
 func (d *Device) admit(r *Request) {
@@ -71,16 +75,19 @@ func (d *Device) begin(r *Request) {
 }
 
 // squeeze begins a flush in the background when copies take three quarters of their
-// room, or when memory is needed.
+// room, or when memory is needed. After one that failed the next has to wait.
 func (d *Device) squeeze(need bool) {
 	full := d.ledger.Used()*4 > d.ledger.Limit()*3
-	if d.flushing || d.ledger.Kept() == 0 || !full && !need {
+	if d.flushing || d.now < d.squeezeAt || d.ledger.Kept() == 0 || !full && !need {
 		return
 	}
 	d.flushing = true
 	d.background = barrier.Flush{Scope: barrier.All, Background: true}
 	d.rounds.Flush(&d.background)
 }
+
+// squeezePause is how long that is.
+const squeezePause = time.Second
 
 // Squeeze asks for memory back: copies are flushed to stable storage in the
 // background.

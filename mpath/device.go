@@ -49,7 +49,8 @@ type Device struct {
 	stuckSince  time.Duration // since when a flush lacks a session; never if none does
 	inFlight    int           // requests submitted and not completed
 	background  barrier.Flush
-	flushing    bool // background is under way
+	flushing    bool          // background is under way
+	squeezeAt   time.Duration // not before that is it begun again
 	freeFlushes *flush
 
 	losses   uint64            // of the ledger's, seen
@@ -211,6 +212,9 @@ func (d *Device) Deadline() time.Duration {
 	}
 	if d.stopping != nil {
 		next = min(next, d.stopping.deadline())
+	}
+	if d.squeezeAt > d.now {
+		next = min(next, d.squeezeAt)
 	}
 	return next
 }

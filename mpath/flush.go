@@ -145,6 +145,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 	if b == &d.background {
 		d.flushing = false
 		if b.Err != nil {
+			d.squeezeAt = d.now + squeezePause
 			d.log(slog.LevelError, "background flush failed", "error", b.Err)
 		}
 		return

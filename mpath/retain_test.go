@@ -100,6 +100,27 @@ func TestBackgroundFailureIsTold(t *testing.T) {
 	}
 }
 
+// TestBackgroundFailureWaits: a background flush that fails is not tried again at once.
+func TestBackgroundFailureWaits(t *testing.T) {
+	r := ready(t, 1, retaining(4*Chunk))
+	r.want(r.flush(), OK)
+	syncs := 0
+	r.path(0).answer = func(_ *scsi.Command, cdb scsi.CDB) error {
+		if cdb.Op == scsi.OpSynchronizeCache16 {
+			syncs++
+			return check(scsi.MediumError, 0x0c, 0)
+		}
+		return nil
+	}
+	r.want(r.write(0, 3*Chunk+512, 1), OK)
+	r.after(100 * ms)
+	before := syncs
+	r.after(squeezePause)
+	if before > 6 || syncs == before {
+		t.Errorf("%d SYNCs at first, %d a while later", before, syncs)
+	}
+}
+
 // TestShared: other hosts write too, so no copy is ever kept.
 func TestShared(t *testing.T) {
 	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Shared = true })

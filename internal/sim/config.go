@@ -222,6 +222,9 @@ func Draw(seed uint64) Config {
 	c.Strangers = r.IntN(8) == 0
 	c.Growth = pick[uint64](r, 0, 0, 0, 1, 64)
 	c.ALUA = !c.OneGroup && r.IntN(2) == 0
+	if c.ALUA { // a device that moves a cache from port to port has one
+		c.Volatility = target.PerLUN
+	}
 	c.TPGS = pick(r, scsi.TPGSImplicit, scsi.TPGSExplicit, scsi.TPGSImplicit|scsi.TPGSExplicit)
 	c.Level, c.TargetLevel = pick(r, 0, 1, 2, 2), pick(r, 0, 0, 1, 2)
 	c.Kernels = pick(r, 0, 1, c.Clients)
