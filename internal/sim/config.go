@@ -60,6 +60,7 @@ type Config struct {
 	Clients, Slots int // NBD clients, and requests that each has open
 	Kernels        int // so many of the clients are the kernel
 	EndByStop      bool
+	Tap            bool // what the initiator sends is looked at
 	Ops            int
 	Think          time.Duration // of a client between two requests, on the average
 	Length         time.Duration // in which they are issued
@@ -185,6 +186,7 @@ func Draw(seed uint64) Config {
 		Slots:      pick(r, 1, 4, 8, 16),
 		Ops:        40 + r.IntN(pick(r, 100, 200, 400)),
 		EndByStop:  r.IntN(4) == 0,
+		Tap:        r.IntN(3) > 0,
 		Ghosts:     r.IntN(3) > 0,
 		Latency:    pick(r, 20*time.Microsecond, 200*time.Microsecond, 5*time.Millisecond),
 		Patience:   5 * time.Minute,

@@ -32,6 +32,10 @@ var mutants = []mutant{
 			{"barrier/sessions.go",
 				"l.slots[t.Slot].alive && l.slots[t.Slot].incarnation == t.incarnation\n",
 				"l.slots[t.Slot].alive\n"},
+			{"barrier/sessions.go",
+				"	s.syncing = false\n	if t.epoch",
+				"	s.syncing = false\n	if t.incarnation != s.incarnation {\n		t.upTo = s.acked\n	}\n" +
+					"	if t.epoch"},
 		},
 	},
 	{
@@ -108,8 +112,8 @@ var mutants = []mutant{
 	},
 	{
 		name: "late ExpStatSN", rank: 2, seek: 2000,
-		edits: []edit{{"iscsi/statsn.go",
-			"	c.expStatSN = uint32(next)\n", "	c.expStatSN = uint32(next) - 1\n"}},
+		edits: []edit{{"iscsi/command.go",
+			"		ExpStatSN:   c.expStatSN,\n", "		ExpStatSN:   c.expStatSN - 1,\n"}},
 	},
 	{
 		name: "CmdSN reuse", rank: 2, seek: 200,

@@ -43,6 +43,7 @@ type sock struct {
 	queued   bool
 	kicked   bool
 	blocked  bool // no room in the send buffer
+	tap      *tap // nil: nobody listens
 	served   bool // the daemon's end of a socket of the kernel: the stream is not closed
 }
 
@@ -220,6 +221,9 @@ func (s *sock) readOnce() int {
 		n += k
 	}
 	if n > 0 {
+		if s.tap != nil {
+			s.tap.received(s.rx[:n])
+		}
 		s.rx = s.rx[:copy(s.rx, s.rx[n:])]
 		s.stream.Received(s.h.a.now, n)
 	}
@@ -261,6 +265,9 @@ func (s *sock) write() {
 		if room <= 0 {
 			clear(bufs)
 			s.blocked = true
+			if s.tap != nil {
+				s.tap.blocked = true
+			}
 			return
 		}
 		data := s.out.w.take(s.h.portion(min(n, room)))
@@ -268,6 +275,9 @@ func (s *sock) write() {
 			data = append(data, b[:min(len(b), cap(data)-len(data))]...)
 		}
 		clear(bufs)
+		if s.tap != nil {
+			s.tap.sent(data)
+		}
 		s.out.push(data, segData)
 		s.stream.Sent(s.h.a.now, len(data))
 		if s.state != sockActive && s.state != sockClosing {

@@ -28,6 +28,7 @@ type world struct {
 	work    *workload
 	faults  *faults
 
+	taps    map[string]*tapSession
 	closing bool
 	replays uint64 // of daemons that are dead
 	resent  int    // requests that the kernel asked again
@@ -43,7 +44,8 @@ type world struct {
 func (c *Config) stream(part uint64) *rand.Rand { return rand.New(rand.NewPCG(c.Seed, part)) }
 
 func newWorld(cfg Config, history func(string)) (*world, error) {
-	w := &world{cfg: cfg, history: history, growth: cfg.Growth, caching: cfg.WriteCache}
+	w := &world{cfg: cfg, history: history, growth: cfg.Growth, caching: cfg.WriteCache,
+		taps: map[string]*tapSession{}}
 	var err error
 	if w.disk, err = newDisk(&w.cfg); err != nil {
 		return nil, err
@@ -108,7 +110,11 @@ func (w *world) cable() {
 func (w *world) Dial(address string, s loop.Stream) loop.Socket {
 	for i, wire := range w.wires {
 		if portalAddress(i) == address {
-			return wire.dial(s)
+			near := wire.dial(s)
+			if w.cfg.Tap {
+				near.tap = &tap{w: w, near: near, digests: w.cfg.Digests}
+			}
+			return near
 		}
 	}
 	panic("sim: dial of " + address)
