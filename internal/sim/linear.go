@@ -120,9 +120,12 @@ type step struct {
 	may   bool // it may have had no effect
 	crash int64
 	keep  bool // no crash takes it back
-	call  int64
-	op    uint32
-	ret   int64
+
+	ensure bool // it takes effect only if nothing is left of it
+
+	call int64
+	op   uint32
+	ret  int64
 
 	number byte // of a write: see content
 }
@@ -164,7 +167,8 @@ func (h *story) add(call, ret int64, s step) {
 }
 
 // write enters a write. One that was under way at an event may have taken effect before it,
-// been taken back, and taken effect again: but if it was answered, it has after the last.
+// been taken back, and taken effect again: but if it was answered, it is there after the
+// last, with others on top of it or not.
 func (h *story) write(o *linearOp, events []linearEvent, end int64) {
 	s := step{value: o.value, op: o.op, call: o.call, ret: o.ret, keep: !o.soft}
 	ret := o.ret
@@ -189,6 +193,7 @@ func (h *story) write(o *linearOp, events []linearEvent, end int64) {
 		h.add(o.call, ret, s)
 		ret = forever
 	}
+	s.ensure = last != o.call && !s.may
 	h.add(last, ret, s)
 }
 
@@ -198,7 +203,7 @@ type content string
 
 const (
 	blank      = content("\x00")
-	maxContent = 12
+	maxContent = 40
 )
 
 // A search is one search for an order. It may not take for ever: once it has used up its
@@ -270,6 +275,10 @@ func (s *search) step(next contents, c content, in step) contents {
 	case in.crash != 0:
 		return s.crash(next, c, in.crash)
 	case in.may && c[0] != in.number:
+		return append(next, c, c.push(in.number))
+	case in.ensure && strings.IndexByte(string(c), in.number) >= 0:
+		return append(next, c)
+	case in.ensure && len(c) > maxContent:
 		return append(next, c, c.push(in.number))
 	}
 	return append(next, c.push(in.number))
