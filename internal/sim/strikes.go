@@ -156,7 +156,7 @@ func (b *blow) flip(wire *wire) {
 	}
 	lane.flips++
 	if p.near.tap != nil {
-		p.near.tap.deaf = true
+		p.near.tap.stop()
 	}
 }
 

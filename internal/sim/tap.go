@@ -27,8 +27,9 @@ type tap struct {
 
 // A tapSession is what the connections of a session share.
 type tapSession struct {
-	used map[uint32]uint32 // CmdSN -> ITT
-	max  uint32            // MaxCmdSN
+	used  map[uint32]uint32 // CmdSN -> ITT
+	max   uint32            // MaxCmdSN
+	blind bool              // one of its connections is not listened to any more
 }
 
 const (
@@ -40,6 +41,14 @@ const (
 	tapSoon     = 10 * time.Millisecond
 	tapReserved = 0xffffffff
 )
+
+// stop ends the listening: a bit is to be wrong, and the stream cannot be followed then.
+func (t *tap) stop() {
+	t.deaf = true
+	if t.session != nil {
+		t.session.blind = true
+	}
+}
 
 // whole takes PDUs off b and gives each to do; the rest is returned.
 func (t *tap) whole(b []byte, do func(h, data []byte)) []byte {
@@ -147,7 +156,7 @@ func (t *tap) request(h, data []byte) {
 		find("CmdSN %d is used for ITT %#x, and was for %#x", sn, itt, was)
 	}
 	t.session.used[sn] = itt
-	if int32(sn-t.session.max) > 0 {
+	if int32(sn-t.session.max) > 0 && !t.session.blind {
 		find("CmdSN %d is beyond MaxCmdSN %d", sn, t.session.max)
 	}
 }
