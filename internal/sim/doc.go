@@ -1,12 +1,17 @@
 // Package sim runs the whole product in one goroutine, from one seed: real engines and
 // real wire bytes, between a simulated network, clock, memory and disk.
 //
-// A run is a world: NBD clients that read, write, trim and flush; the stack of one device;
-// an embedded target with a volatile cache; and the network between them. Everything that
-// may happen in more than one way (when a packet arrives, how many bytes a read returns,
-// which fault comes next) is drawn from the seed, so that a run can be repeated exactly:
+// A run is a world: NBD clients that read, write, trim and flush, Linux's own among them; the
+// daemon, which may die and come back; targets with one disk and its volatile cache; and the
+// network between them. Everything that may happen in more than one way (when a packet
+// arrives, how many bytes a read returns, which fault comes next, in the middle of what) is
+// drawn from the seed, so that a run can be repeated exactly:
 //
-//	go test ./internal/sim -run TestSim -sim.seed=4711 -sim.verbose
+//	go run ./internal/sim/cmd/sim -for 1h
+//	go run ./internal/sim/cmd/sim -seed 4711 -verbose
+//	go test ./internal/sim -run TestMutants -sim.mutants -timeout 2h
+//
+// A finding is printed with its seed and the shortest history that still ends in it.
 //
 // # The parts
 //
@@ -15,12 +20,24 @@
 //	lane.go wire.go      one direction of a connection; a cable that may be cut or go dark
 //	memory.go            buffers that are poisoned when they are given back
 //	config.go            what one run is, drawn from its seed
-//	target.go world.go   the parts put together
+//	daemon.go            the product's process: its death, its end in good order, its state file
+//	target.go world.go   the targets, and all parts put together
 //	client.go codec.go   NBD clients with a codec of their own
 //	workload.go          what they ask for
-//	faults.go            what goes wrong
+//	faults.go            what goes wrong, when, and in the middle of what
+//	strikes.go changes.go  each fault
 //	auditor.go block.go  the judge; it knows requests, answers and the disk, and no engine
-//	run.go               a run from the first login to the last comparison
+//	crash.go             what is promised when a cache is lost
+//	linear.go            is there one order that explains what was read? (porcupine)
+//	tap.go               what the initiator sends, held against the RFC
+//	run.go hunt.go       a run from the first login to the last comparison; many of them
+//	shrink.go            the shortest history of a finding
+//
+// # What is not tried
+//
+// A cache that is lost while its session lives on, over several connections of that session:
+// no initiator could notice in time. Volatility per nexus together with asymmetric access. A
+// LUN that shrinks. Fence mode none, which promises nothing.
 //
 // Package sim may import everything, and nothing imports it but its tests.
 package sim
