@@ -140,7 +140,7 @@ func (t *tap) request(h, data []byte) {
 	acks := binary.BigEndian.Uint32(h[28:])
 	late := !t.blocked && t.w.agenda.now-t.since > tapSoon && t.w.cfg.Level*t.w.cfg.TargetLevel == 0
 	switch {
-	case op == 0x10 || !t.counted: // SNACK
+	case op == 0x10, op == 0x06, !t.counted: // SNACK; of a Logout it may be another connection's
 	case int32(acks-t.statSN-1) > 0:
 		find("opcode %#02x, ITT %#x: ExpStatSN %d acknowledges what has not come: the last is %d",
 			op, itt, acks, t.statSN)

@@ -54,7 +54,8 @@ func (v view) Lose(choose func(lba uint64, versions int) int) { v.disk.Lose(choo
 func newTargetHost(w *world, index int, rng *rand.Rand) (*targetHost, error) {
 	c := &w.cfg
 	h := &targetHost{
-		host: newHost(&w.agenda, rng, fmt.Sprint("target ", index)), w: w, index: index, socks: map[*target.Conn]*sock{},
+		host: newHost(&w.agenda, rng, fmt.Sprint("target ", index)), w: w, index: index,
+		socks: map[*target.Conn]*sock{},
 	}
 	h.step = h.Step
 	lun := target.LUNConfig{
