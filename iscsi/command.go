@@ -62,7 +62,6 @@ func (c *Conn) sendCommand(t *task) {
 	first := s.unsolicited(cmd, imm)
 	t.out.granted, t.out.sent = imm, imm
 	t.touched = true
-	c.pushed = c.expStatSN
 
 	h := &c.scratch
 	pdu.SCSICommand{

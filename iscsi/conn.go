@@ -59,10 +59,7 @@ type Conn struct {
 	// acknowledges all before it. stat tells what came beyond it.
 	expStatSN uint32
 	stat      statuses
-	// pushed is the ExpStatSN of the last PDU queued, told that of one that has
-	// certainly left.
-	pushed, told uint32
-	repair       repair
+	repair    repair
 
 	login  loginPhase
 	ping   ping
@@ -205,9 +202,6 @@ func (c *Conn) Sent(now time.Duration, n int) {
 	}
 	c.out.Sent(n)
 	c.sentBytes += uint64(n)
-	if c.out.Len() == 0 {
-		c.told = c.pushed
-	}
 	c.s.lastSent = now
 	for range c.ended.len() {
 		c.releaseEnded(c.ended.pop())

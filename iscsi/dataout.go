@@ -193,7 +193,6 @@ func (c *Conn) sendTurn() bool {
 func (c *Conn) sendData(t *task) {
 	w := &t.out
 	tr := &w.transfers[w.head]
-	c.pushed = c.expStatSN
 	n := min(tr.end-tr.offset, c.params.MaxXmitDataSegmentLength)
 	h := &c.scratch
 	d := pdu.DataOut{

@@ -141,7 +141,6 @@ func (c *Conn) sendPong(p pong) { c.sendNop(pdu.ReservedTag, p.ttt, p.lun) }
 // CmdSN and passes a closed window.
 func (c *Conn) sendNop(itt, ttt uint32, lun [8]byte) pdu.Ticket {
 	h := &c.scratch
-	c.pushed = c.expStatSN
 	pdu.NopOut{
 		Immediate: true,
 		LUN:       lun,

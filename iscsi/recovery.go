@@ -214,9 +214,7 @@ func (s *Session) recoveryDeadline() time.Duration {
 	return next
 }
 
-// logoutLost sends the Logout of a lost connection on another one. Its ExpStatSN is "the last
-// ExpStatSN value for the connection" (RFC 7143 section 11.14): Linux targets take it for the
-// lost one's, and forget the answers before it, so it is one that they have heard already.
+// logoutLost sends the Logout of a lost connection on another one.
 func (s *Session) logoutLost(now time.Duration, r *recovery, by *Conn) {
 	t := s.tasks.get(kindLogout)
 	if t == nil {
@@ -232,7 +230,7 @@ func (s *Session) logoutLost(now time.Duration, r *recovery, by *Conn) {
 		ITT:       t.itt,
 		CID:       r.conn.cid,
 		CmdSN:     s.window.next,
-		ExpStatSN: r.conn.told,
+		ExpStatSN: by.expStatSN,
 	}.Marshal(h)
 	by.out.Push(h, nil, pdu.Urgent)
 }

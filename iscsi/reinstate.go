@@ -31,7 +31,7 @@ func (s *Session) reinstate(c *Conn) {
 		return
 	}
 	c.replaces = r
-	c.cid, c.expStatSN = r.conn.cid, r.conn.told
+	c.cid, c.expStatSN = r.conn.cid, r.conn.expStatSN
 }
 
 // reinstated notes that the login of a connection has logged a lost one out.

@@ -30,7 +30,7 @@ func (r *repair) init() { r.resendAt = math.MaxInt64 }
 
 // snack queues a SNACK, RFC 7143 section 11.16.
 func (c *Conn) snack(s pdu.SNACK) {
-	s.ExpStatSN, c.pushed = c.expStatSN, c.expStatSN
+	s.ExpStatSN = c.expStatSN
 	h := &c.scratch
 	s.Marshal(h)
 	c.out.Push(h, nil, pdu.Urgent)

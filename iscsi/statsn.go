@@ -27,7 +27,6 @@ const firstNumber = 1 << 40
 // startStatus begins the count with what the login has left.
 func (c *Conn) startStatus() {
 	c.stat.restart(firstNumber + int(c.expStatSN))
-	c.pushed, c.told = c.expStatSN, c.expStatSN
 	c.stat.held, c.stat.tries = c.stat.held[:0], 0
 }
 

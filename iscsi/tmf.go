@@ -67,7 +67,7 @@ func (c *Conn) nextAbort(now time.Duration) {
 }
 
 func (c *Conn) sendTaskRequest() {
-	c.abort.request.ExpStatSN, c.pushed = c.expStatSN, c.expStatSN
+	c.abort.request.ExpStatSN = c.expStatSN
 	h := &c.scratch
 	c.abort.request.Marshal(h)
 	c.out.Push(h, nil, pdu.Urgent)
