@@ -50,6 +50,11 @@ func (l *lane) push(data []byte, kind segKind) {
 	if l.flips > 0 && len(data) > 0 && l.protected() {
 		l.flips--
 		data[l.w.rng.IntN(len(data))] ^= 1 << l.w.rng.IntN(8)
+		for _, s := range []*sock{l.from, l.to} {
+			if s.tap != nil {
+				s.tap.stop()
+			}
+		}
 	}
 	l.last = max(l.last, l.w.a.now+l.w.latency())
 	l.segs = append(l.segs, seg{kind, data, data, l.last})

@@ -155,9 +155,6 @@ func (b *blow) flip(wire *wire) {
 		lane = p.far.out
 	}
 	lane.flips++
-	if p.near.tap != nil {
-		p.near.tap.stop()
-	}
 }
 
 // losePDUs lets the target lose or damage some PDUs, as no connection of TCP does: it is for
