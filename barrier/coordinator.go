@@ -195,7 +195,7 @@ func (c *Coordinator) begin() {
 	c.drains = client && c.mode == Drain
 	c.rounds++
 	l.round.id++
-	l.round.active = true
+	l.round.active, l.round.heirs = true, 0
 	for w := l.failed.pop(); w != nil; w = l.failed.pop() {
 		l.replay(w)
 	}
@@ -214,7 +214,9 @@ func (c *Coordinator) begin() {
 	}
 }
 
-func (c *Coordinator) covers(slot int) bool { return c.scope&(1<<slot) != 0 }
+func (c *Coordinator) covers(slot int) bool {
+	return (c.scope|c.l.round.heirs)&(1<<slot) != 0
+}
 
 // NextSync returns the next SYNCHRONIZE CACHE that must be sent, if any. Copies that
 // are being written again go first.

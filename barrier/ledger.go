@@ -34,6 +34,7 @@ type Ledger struct {
 	round struct {
 		id     uint64
 		active bool
+		heirs  uint64 // slots that took over what others were to be synced for, as bits
 	}
 
 	limit, used uint64

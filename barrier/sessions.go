@@ -212,6 +212,7 @@ func (l *Ledger) inherit() {
 			h := &l.slots[j]
 			if h.alive && !h.resting {
 				l.Changed(j)
+				l.round.heirs |= 1 << j
 				h.loose += s.loose - s.firm // to the first of them
 				s.firm = s.loose
 			}
