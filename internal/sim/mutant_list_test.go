@@ -121,9 +121,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "buffer reused while its old connection may still send", rank: 2, seek: 8000,
-		edits: []edit{{"iscsi/command.go",
-			"	return t.cmd.Dir == scsi.Write && !(c.out.Gone(t.command) && c.out.Gone(t.lastData))\n",
-			"	return false\n"}},
+		edits: []edit{{"iscsi/conn.go", "	reset = reset || c.out.Payload() > 0\n", "	reset = false\n"}},
 	},
 
 	// Others.
