@@ -209,7 +209,8 @@ func Draw(seed uint64) Config {
 	if r.IntN(12) > 0 {
 		c.Faults = c.Length / time.Duration(pick(r, 3, 8, 20))
 		c.Mix = drawMix(r)
-		c.Aim = uint8(r.IntN(32)) & uint8(r.IntN(32))
+		c.Aim = uint8(r.IntN(32))
+		c.Aim &= uint8(r.IntN(32))
 	}
 	c.Think = c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops)
 	if c.Conns > 1 {
