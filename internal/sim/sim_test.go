@@ -49,7 +49,7 @@ func TestSim(t *testing.T) {
 }
 
 // fixedSeeds are what takes about two minutes with the race detector on two cores.
-const fixedSeeds = 700
+const fixedSeeds = 500
 
 func runOne(t *testing.T, seed uint64) {
 	var history func(string)
