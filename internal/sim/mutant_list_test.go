@@ -177,6 +177,6 @@ var mutants = []mutant{
 	{
 		name: "data digests are not looked at", rank: 2, seek: 4000,
 		edits: []edit{{"iscsi/pdu/receiver.go",
-			"		p.DataDigestError = crc != GetDigest(r.buf[at:])\n", ""}},
+			"p.DataDigestError = crc != GetDigest", "p.DataDigestError = false && crc != GetDigest"}},
 	},
 }
