@@ -29,6 +29,8 @@ var mutants = []mutant{
 		edits: []edit{
 			{"mpath/slot.go",
 				"	if s.syncDone != nil {\n		d.freeOp(s.syncDone)\n		s.syncDone = nil\n	}\n", ""},
+			{"mpath/flush.go", "	if o == nil || s.path.Err() != nil",
+				"	if o == nil || !s.inLedger || s.path.Err() != nil"},
 			{"barrier/sessions.go",
 				"l.slots[t.Slot].alive && l.slots[t.Slot].incarnation == t.incarnation\n",
 				"l.slots[t.Slot].alive\n"},
