@@ -129,6 +129,20 @@ func (c Config) String() string {
 	return s
 }
 
+// haunt makes a run of one in which commands of lost sessions are executed late: each path
+// has a portal group of its own, and a portal that goes stays away longer than they last.
+func (c *Config) haunt(r *rand.Rand) {
+	c.Sessions = 2 + r.IntN(2)
+	c.Conns, c.Targets, c.OneGroup, c.ALUA, c.Level = 1, 1, false, false, 0
+	c.LaterSessions, c.Portals, c.Hot, c.Slots = c.Sessions, c.Sessions, 8, pick(r, 4, 8, 16)
+	c.Fence = pick(r, mpath.FenceAuto, mpath.FenceAuto, mpath.FenceReinstate, mpath.FenceWait)
+	c.Ops = 150 + r.IntN(150)
+	c.Ghosts, c.Incoherent, c.Flaps, c.Growth = true, false, 0, 0
+	c.Length = 12 * c.Pace.late
+	c.Faults = c.Length / 8
+	c.Mix = 1<<faultHaunt | c.Mix&(1<<faultCutConn|1<<faultKill|1<<faultLoseCache)
+}
+
 // drawMix draws which faults a run has. Those after which less is promised stay out of most
 // runs, so that the whole promise is tried in them.
 func drawMix(r *rand.Rand) uint32 {
@@ -212,7 +226,6 @@ func Draw(seed uint64) Config {
 		c.Aim = uint8(r.IntN(32))
 		c.Aim &= uint8(r.IntN(32))
 	}
-	c.Think = c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops)
 	if c.Conns > 1 {
 		c.Targets = 1
 	}
@@ -238,6 +251,10 @@ func Draw(seed uint64) Config {
 	if c.Mix&(1<<faultKill|1<<faultUpgrade) != 0 {
 		c.Record = true // else nobody knows of the sessions of a dead daemon
 	}
+	if c.Faults > 0 && r.IntN(4) == 0 {
+		c.haunt(r)
+	}
+	c.Think = c.Length * time.Duration(c.Clients*c.Slots) / time.Duration(c.Ops)
 	c.Late = c.Pace.late / time.Duration(pick(r, 1, 4, 16))
 	if c.Ghosts || r.IntN(3) == 0 {
 		c.Reorder = c.Pace.late / time.Duration(pick(r, 4, 10, 50, 400))
