@@ -54,7 +54,7 @@ func (a *auditor) told(client int) {
 	c.told[client] = a.moment
 	c.tolds[client]++
 	if c.mayTell() {
-		a.soften()
+		a.soften(a.moment)
 	}
 }
 
@@ -63,7 +63,7 @@ func (a *auditor) cacheLost() {
 	a.moment++
 	a.crash.loss = a.moment
 	a.lin.event(a.moment, a.now())
-	a.soften()
+	a.soften(a.moment)
 }
 
 // daemonDied takes note that a daemon was killed.
@@ -71,25 +71,26 @@ func (a *auditor) daemonDied(number int) {
 	a.moment++
 	a.crash.dead = number
 	a.lin.event(a.moment, a.now())
-	a.soften()
+	a.soften(a.moment)
 }
 
 // copiesForgotten takes note that the daemon is told, at some time from now on, to forget
 // its copies: somebody else has written. Nothing is known of when, and of what it has.
 func (a *auditor) copiesForgotten() {
 	a.crash.noCopies = true
-	a.soften()
+	a.soften(a.moment)
 }
 
-// late looks at a write whose answer was on its way when the cache was lost.
+// late looks at a write whose answer was on its way when the cache was lost. Who has been
+// told of that loss since has been told of this one too.
 func (c *crash) late(a *auditor, r *request) {
 	if c.loss > r.begun {
-		a.soften()
+		a.soften(c.loss)
 	}
 }
 
 // soften takes back the promise of what may be gone.
-func (a *auditor) soften() {
+func (a *auditor) soften(lost uint64) {
 	c := &a.crash
 	if !c.possible {
 		return
@@ -111,7 +112,7 @@ func (a *auditor) soften() {
 		}
 		a.lin.soften(p.op, p.lba)
 		if !died {
-			p.lost = a.moment
+			p.lost = lost
 			c.owed = append(c.owed, p)
 		}
 	}

@@ -132,12 +132,18 @@ func Explain(w io.Writer, r Result, whole bool) {
 		fmt.Fprintf(w, "\na shorter run:\n%v\n", r.Config)
 	}
 	var lines []string
-	again := Run(r.Config, func(line string) { lines = append(lines, line) })
+	dropped := 0
+	again := Run(r.Config, func(line string) {
+		if lines = append(lines, line); len(lines) == 2*tail {
+			dropped += tail
+			lines = append(lines[:0], lines[tail:]...)
+		}
+	})
 	if again.Fault != r.Fault {
 		fmt.Fprintf(w, "a second run differs: %q\n", again.Fault)
 	}
-	if n := len(lines) - tail; n > 0 {
-		fmt.Fprintf(w, "... %d lines before\n", n)
+	if n := max(len(lines)-tail, 0); n+dropped > 0 {
+		fmt.Fprintf(w, "... %d lines before\n", n+dropped)
 		lines = lines[n:]
 	}
 	fmt.Fprintf(w, "%s\n\nFOUND: %s\nreproduce: go run ./internal/sim/cmd/sim -seed %d -verbose\n",
