@@ -30,7 +30,7 @@ type Result struct {
 }
 
 const (
-	maxEvents  = 20_000_000
+	maxEvents  = 2_000_000
 	startLimit = 2 * time.Minute
 )
 
