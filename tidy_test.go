@@ -40,6 +40,7 @@ var imports = map[string][]string{
 	"internal/loop":                    {"std", "golang.org/x/sys/unix"},
 	"internal/conformance":             {"std"},
 	"internal/fscheck":                 {"std", "golang.org/x/sys/unix"},
+	"internal/fuzz":                    {"std"},
 	"internal/fscheck/cmd/fscheck":     {"std", "braid/internal/fscheck"},
 	"internal/logwrites":               {"std", "golang.org/x/sys/unix"},
 	"internal/logwrites/cmd/logwrites": {"std", "braid/internal/logwrites"},

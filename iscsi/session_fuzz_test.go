@@ -8,28 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"braid/internal/fuzz"
 	"braid/iscsi"
 	"braid/iscsi/login"
 	"braid/iscsi/scsi"
 	"braid/iscsi/target"
 )
-
-// byteSource makes the decisions of a run out of the fuzzer's input. When that is used
-// up it goes on with numbers of its own, since rand draws again until it likes what it gets.
-type byteSource struct {
-	b    []byte
-	more uint64
-}
-
-func (s *byteSource) Uint64() uint64 {
-	if len(s.b) == 0 {
-		s.more += 0x9e3779b97f4a7c15
-		return s.more ^ s.more>>29
-	}
-	x := s.b[0]
-	s.b = s.b[1:]
-	return uint64(x) * 0x0101010101010101
-}
 
 const fuzzedBlocks = 48
 
@@ -37,7 +21,7 @@ const fuzzedBlocks = 48
 // target's, login on both sides included.
 type fuzzed struct {
 	*world
-	src     *byteSource
+	src     *fuzz.Source
 	out     map[*scsi.Command]bool
 	over    []*scsi.Command // ended; their data was poisoned
 	digests bool
@@ -55,19 +39,14 @@ type fuzzed struct {
 func FuzzSession(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x20\x21\x60\x61\x62\x63\x80\x90\xa0\xc0\xd0\xe0\xf0"))
 	for seed := range uint64(8) {
-		rnd := rand.New(rand.NewPCG(seed, 3))
-		b := make([]byte, 500)
-		for i := range b {
-			b[i] = byte(rnd.Uint32())
-		}
-		f.Add(b)
+		f.Add(fuzz.Noise(seed, 3, 500))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 5 || len(b) > 800 {
 			return
 		}
-		z := newFuzzed(t, b[:5], &byteSource{b: b[5:]})
-		for len(z.src.b) > 0 {
+		z := newFuzzed(t, b[:5], &fuzz.Source{Input: b[5:]})
+		for len(z.src.Input) > 0 {
 			z.act()
 			z.check()
 		}
@@ -75,7 +54,7 @@ func FuzzSession(f *testing.F) {
 	})
 }
 
-func newFuzzed(t *testing.T, how []byte, src *byteSource) *fuzzed {
+func newFuzzed(t *testing.T, how []byte, src *fuzz.Source) *fuzzed {
 	z := &fuzzed{src: src, out: map[*scsi.Command]bool{}}
 	for i := range z.may {
 		z.may[i] = map[byte]bool{0: true}

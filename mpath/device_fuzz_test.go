@@ -6,30 +6,14 @@ import (
 	"time"
 
 	"braid/barrier"
+	"braid/internal/fuzz"
 	"braid/iscsi/scsi"
 )
-
-// byteSource makes the decisions of a run out of the fuzzer's input. When that is used
-// up it goes on with numbers of its own, since rand draws again until it likes what it gets.
-type byteSource struct {
-	b    []byte
-	more uint64
-}
-
-func (s *byteSource) Uint64() uint64 {
-	if len(s.b) == 0 {
-		s.more += 0x9e3779b97f4a7c15
-		return s.more ^ s.more>>29
-	}
-	x := s.b[0]
-	s.b = s.b[1:]
-	return uint64(x) * 0x0101010101010101
-}
 
 // A fuzzed run is a chaos run whose every decision the fuzzer takes.
 type fuzzed struct {
 	*chaos
-	src   *byteSource
+	src   *fuzz.Source
 	ended int
 	// loose: requests may fail where the policy says so, or without copies; only that
 	// they end is judged.
@@ -47,19 +31,14 @@ func FuzzDevice(f *testing.F) {
 	f.Add([]byte("\x0a\x2a\x81\x06" + "\x00\x00\x50\x90\x10\x20\x80\xff\x80\xd0\x00\x70\xe0\x70"))
 	f.Add([]byte("\x03\x83\x17\x41" + "\x20\xf0\x10\x30\xf8\x90\x12\x80\xc8\x33\x70\x70\xa1\x80"))
 	for seed := range uint64(6) {
-		rnd := rand.New(rand.NewPCG(seed, 7))
-		b := make([]byte, 600)
-		for i := range b {
-			b[i] = byte(rnd.Uint32())
-		}
-		f.Add(b)
+		f.Add(fuzz.Noise(seed, 7, 600))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 4 || len(b) > 1000 {
 			return
 		}
-		z := newFuzzed(t, b[:4], &byteSource{b: b[4:]})
-		for len(z.src.b) > 0 {
+		z := newFuzzed(t, b[:4], &fuzz.Source{Input: b[4:]})
+		for len(z.src.Input) > 0 {
 			z.act()
 			z.settle()
 		}
@@ -67,7 +46,7 @@ func FuzzDevice(f *testing.F) {
 	})
 }
 
-func newFuzzed(t *testing.T, how []byte, src *byteSource) *fuzzed {
+func newFuzzed(t *testing.T, how []byte, src *fuzz.Source) *fuzzed {
 	c := &chaos{rand: rand.New(src), covers: map[*Request][rBlocks]int{}}
 	for i := range c.unknown {
 		c.unknown[i] = map[byte]bool{}

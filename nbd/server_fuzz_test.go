@@ -6,24 +6,9 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"braid/internal/fuzz"
 )
-
-// byteSource makes the decisions of a run out of the fuzzer's input. When that is used
-// up it goes on with numbers of its own, since rand draws again until it likes what it gets.
-type byteSource struct {
-	b    []byte
-	more uint64
-}
-
-func (s *byteSource) Uint64() uint64 {
-	if len(s.b) == 0 {
-		s.more += 0x9e3779b97f4a7c15
-		return s.more ^ s.more>>29
-	}
-	x := s.b[0]
-	s.b = s.b[1:]
-	return uint64(x) * 0x0101010101010101
-}
 
 // A fuzzClient is one client of a server whose every move the fuzzer makes.
 type fuzzClient struct {
@@ -55,25 +40,20 @@ const (
 // and has given all back when everybody is gone.
 func FuzzServer(f *testing.F) {
 	for seed := range uint64(8) {
-		rnd := rand.New(rand.NewPCG(seed, 5))
-		b := make([]byte, 400)
-		for i := range b {
-			b[i] = byte(rnd.Uint32())
-		}
-		f.Add(b)
+		f.Add(fuzz.Noise(seed, 5, 400))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 2 || len(b) > 1000 {
 			return
 		}
-		src := &byteSource{b: b}
+		src := &fuzz.Source{Input: b}
 		z := &fuzzServer{t: t, rnd: rand.New(src)}
 		z.s, z.d, z.pool = newTestServer(t, func(c *ServerConfig, d *memDevice) {
 			c.MaxRequests, c.MaxClients, c.MaxInFlightAll = fuzzMaxRequests, 3, fuzzInFlight
 			d.data = d.data[:1<<20]
 			d.info.Size, d.info.MaxBlock = 1<<20, 64<<10
 		})
-		for len(src.b) > 0 {
+		for len(src.Input) > 0 {
 			z.act()
 			z.check()
 		}
