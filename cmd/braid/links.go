@@ -47,11 +47,6 @@ func (d *daemon) watchLinks(done <-chan struct{}) {
 	err := netlink.LinkSubscribeWithOptions(updates, done, netlink.LinkSubscribeOptions{
 		ErrorCallback: func(err error) {
 			select {
-			case <-done:
-				return // it ends because it was asked to
-			default:
-			}
-			select {
 			case <-done: // the subscription was ended by us
 			default:
 				d.log.Log(slog.LevelWarn, "links are not watched any more", "error", err)
