@@ -15,12 +15,8 @@ import (
 )
 
 const (
-	optionGo      = 7
-	optionReply   = 0x3e889045565a9
-	replyAck      = 1
 	requestLen    = 28
 	replyLen      = 16
-	replyMagic    = protocol.TRANSMISSION_MAGIC_REPLY
 	receiveBuffer = 4 << 20
 )
 
@@ -133,7 +129,7 @@ func (w *window) collect() error {
 		if w.skip > 0 || len(b) < replyLen {
 			break
 		}
-		if binary.BigEndian.Uint32(b) != replyMagic {
+		if binary.BigEndian.Uint32(b) != protocol.TRANSMISSION_MAGIC_REPLY {
 			return errors.New("the stream of replies is broken")
 		}
 		if e := binary.BigEndian.Uint32(b[4:]); e != 0 {
@@ -171,7 +167,7 @@ func dialNBD(socket string) (*nbdClient, error) {
 	}
 	b := binary.BigEndian.AppendUint32(nil, 3) // fixed newstyle, no zeroes
 	b = binary.BigEndian.AppendUint64(b, protocol.NEGOTIATION_MAGIC_OPTION)
-	b = binary.BigEndian.AppendUint32(b, optionGo)
+	b = binary.BigEndian.AppendUint32(b, protocol.NEGOTIATION_ID_OPTION_GO)
 	b = binary.BigEndian.AppendUint32(b, 6)
 	b = append(b, 0, 0, 0, 0, 0, 0) // the default export, no information wanted
 	if _, err := conn.Write(b); err != nil {
@@ -183,13 +179,13 @@ func dialNBD(socket string) (*nbdClient, error) {
 			return nil, err
 		}
 		kind, n := binary.BigEndian.Uint32(h[12:]), binary.BigEndian.Uint32(h[16:])
-		if binary.BigEndian.Uint64(h[:]) != optionReply || kind >= 1<<31 {
+		if binary.BigEndian.Uint64(h[:]) != protocol.NEGOTIATION_MAGIC_REPLY || kind >= 1<<31 {
 			return nil, fmt.Errorf("the export was refused: %x", h)
 		}
 		if _, err := io.CopyN(io.Discard, conn, int64(n)); err != nil {
 			return nil, err
 		}
-		if kind == replyAck {
+		if kind == protocol.NEGOTIATION_TYPE_REPLY_ACK {
 			break
 		}
 	}

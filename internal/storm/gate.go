@@ -16,7 +16,6 @@ type gate struct {
 	loop      *loop.Loop
 	target    *target.Target
 	addresses []string
-	now       time.Duration
 	backAt    time.Duration
 	knocks    []*knock
 
@@ -137,7 +136,6 @@ func (g *gate) look() view {
 
 // Step is the loop's.
 func (g *gate) Step(now time.Duration) time.Duration {
-	g.now = now
 	g.target.Tick(now)
 	next := g.target.Deadline()
 	kept := g.knocks[:0]
