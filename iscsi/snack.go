@@ -49,7 +49,15 @@ func (c *Conn) askStatus() error {
 }
 
 func (c *Conn) askStatusFrom(from int) error {
-	n := &c.stat.numbers
+	return c.stat.ask(from, func(begin, length int) {
+		c.s.counters.StatusSNACKs++
+		c.snack(pdu.SNACK{Type: pdu.SNACKStatus, ITT: pdu.ReservedTag, TTT: pdu.ReservedTag,
+			BegRun: uint32(begin), RunLength: uint32(length)})
+	})
+}
+
+// ask has every run of missing numbers at or after from asked for.
+func (n *numbers) ask(from int, request func(begin, length int)) error {
 	for i, r := 0, (extent{}); ; i++ {
 		var ok bool
 		if r, ok = n.run(max(from, r.to)); !ok {
@@ -58,9 +66,7 @@ func (c *Conn) askStatusFrom(from int) error {
 		if i == maxRuns {
 			return errManyGaps
 		}
-		c.s.counters.StatusSNACKs++
-		c.snack(pdu.SNACK{Type: pdu.SNACKStatus, ITT: pdu.ReservedTag, TTT: pdu.ReservedTag,
-			BegRun: uint32(r.from), RunLength: uint32(r.to - r.from)})
+		request(r.from, r.to-r.from)
 	}
 	n.asked = n.known
 	return nil
@@ -74,24 +80,16 @@ func (c *Conn) askData(t *task, from int) error {
 	if t.cmd.Dir == scsi.Write {
 		n, count = &t.out.sn, &c.s.counters.R2TSNACKs
 	}
-	ask := func(begin, length int) {
+	request := func(begin, length int) {
 		*count++
 		c.snack(pdu.SNACK{Type: pdu.SNACKData, ITT: t.itt, TTT: pdu.ReservedTag,
 			BegRun: uint32(begin), RunLength: uint32(length)})
 	}
-	for i, r := 0, (extent{}); ; i++ {
-		var ok bool
-		if r, ok = n.run(max(from, r.to)); !ok {
-			break
-		}
-		if i == maxRuns {
-			return errManyGaps
-		}
-		ask(r.from, r.to-r.from)
+	if err := n.ask(from, request); err != nil {
+		return err
 	}
-	n.asked = n.known
 	if t.in.held && !n.missing() {
-		ask(n.next, 0)
+		request(n.next, 0)
 	}
 	if !t.gapped {
 		t.gapped = true
