@@ -35,6 +35,7 @@ func listen(t *testing.T, n int, keys ...string) *server {
 		s.plan.Answers[key] = value
 	}
 	s.target = NewTarget()
+	s.target.Judge.Apart = true
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -15,6 +15,10 @@ type Judge struct {
 	// in which the target has broken them first.
 	Lenient map[string]bool
 
+	// Apart says that connections are read independently of each other: of PDUs on two
+	// of them it is not known which was sent first.
+	Apart bool
+
 	wires   []*wire
 	isid    []byte
 	tsih    uint16

@@ -118,6 +118,18 @@ func (j *Judge) Lost(id int) {
 	j.wires[id].fromInit = nil
 }
 
+// loginNumber checks the CmdSN of a later request of a login. It stays, but on a further
+// connection it is the next one of the session, which moves while other connections send
+// commands (11.12.8): some of them may not have been seen yet where those are read apart.
+func (j *Judge) loginNumber(w *wire, was, p *PDU) {
+	switch leading := p.U16(14) == 0; {
+	case !leading && j.Apart && !less(p.CmdSN(), was.CmdSN()):
+		j.numbers.immediate(j, w, p)
+	case p.CmdSN() != was.CmdSN():
+		j.complain(w, p, "11.12.8: CmdSN changes within a login")
+	}
+}
+
 // nextLogin checks what stays the same within a login, and whose turn it is.
 func (j *Judge) nextLogin(w *wire, p *PDU) {
 	l := &w.login
@@ -126,11 +138,12 @@ func (j *Judge) nextLogin(w *wire, p *PDU) {
 		name     string
 		from, to int
 	}{{"11.12.5: ISID", 8, 14}, {"11.12.6: TSIH", 14, 16}, {"11.12: the task tag", 16, 20},
-		{"11.12.7: CID", 20, 22}, {"11.12.8: CmdSN", 24, 28}} {
+		{"11.12.7: CID", 20, 22}} {
 		if !bytes.Equal(was.H[f.from:f.to], p.H[f.from:f.to]) {
 			j.complain(w, p, "%s changes within a login", f.name)
 		}
 	}
+	j.loginNumber(w, was, p)
 	a := l.answer
 	if a == nil {
 		j.complain(w, p, "6.3: a second request before the answer to the first")
