@@ -127,27 +127,21 @@ func (s *server) url() string {
 	return "iscsi://" + strings.Join(s.portals, ",") + "/" + targetName + "/5"
 }
 
-var built struct {
-	sync.Once
-	path string
-	err  error
+// build makes the command.
+func build(t *testing.T) (braid string) {
+	t.Helper()
+	braid = filepath.Join(t.TempDir(), "braid")
+	out, err := exec.Command("go", "build", "-o", braid, "braid/cmd/braid").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return braid
 }
 
-// command builds braid, once, and prepares a call of it.
-func command(t *testing.T, args ...string) *exec.Cmd {
+// command prepares a call of it.
+func command(t *testing.T, braid string, args ...string) *exec.Cmd {
 	t.Helper()
-	built.Do(func() {
-		built.path = filepath.Join(os.TempDir(), "braid-conformance-"+filepath.Base(captured.path))
-		out, err := exec.Command("go", "build", "-o", built.path, "braid/cmd/braid").CombinedOutput()
-		if err != nil {
-			built.err = err
-			t.Logf("%s", out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
-	}
-	cmd := exec.Command(built.path, args...)
+	cmd := exec.Command(braid, args...)
 	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+t.TempDir())
 	return cmd
 }
@@ -159,6 +153,7 @@ func TestBuiltCommand(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds the command")
 	}
+	braid := build(t)
 	for _, c := range []struct {
 		name    string
 		portals int
@@ -177,29 +172,28 @@ func TestBuiltCommand(t *testing.T) {
 			defer s.judged()
 			switch c.name {
 			case "inquire":
-				out, err := command(t, "inquire", s.url()).CombinedOutput()
+				out, err := command(t, braid, "inquire", s.url()).CombinedOutput()
 				if err != nil || !strings.Contains(string(out), "5001405001020304") {
 					t.Fatalf("%v: %s", err, out)
 				}
 			case "discover":
-				out, err := command(t, "discover", s.portals[0]).CombinedOutput()
+				out, err := command(t, braid, "discover", s.portals[0]).CombinedOutput()
 				if err != nil || !strings.Contains(string(out), targetName) {
 					t.Fatalf("%v: %s", err, out)
 				}
 			default:
-				serveDevice(t, s)
+				serveDevice(t, s, braid)
 			}
 		})
 	}
-	os.Remove(built.path)
 }
 
 // serveDevice runs `braid up` and uses the device.
-func serveDevice(t *testing.T, s *server) {
+func serveDevice(t *testing.T, s *server, braid string) {
 	t.Helper()
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "nbd")
-	cmd := command(t, "up", s.url(), "--name", "conformance", "--nbd", "unix:"+socket,
+	cmd := command(t, braid, "up", s.url(), "--name", "conformance", "--nbd", "unix:"+socket,
 		"--control", "unix:"+filepath.Join(dir, "control"), "--initiator-name", initiatorName,
 		"--nop-interval", "300ms")
 	var said bytes.Buffer

@@ -65,7 +65,7 @@ func (n *numbering) take(j *Judge, w *wire, p *PDU) {
 func (n *numbering) reach(j *Judge) uint32 {
 	open := 0
 	for _, w := range j.wires {
-		if w.up && !w.closed {
+		if (w.up || j.Apart) && !w.closed {
 			open++
 		}
 	}
@@ -90,11 +90,13 @@ func (n *numbering) immediate(j *Judge, w *wire, p *PDU) {
 	}
 }
 
-// several says whether there is or was more than one connection.
+// several says whether there is or was more than one connection, those that log in
+// counted where connections are read apart: their requests may be older than what was
+// seen on others.
 func (j *Judge) several() bool {
 	n := 0
 	for _, w := range j.wires {
-		if w.up {
+		if w.up || j.Apart {
 			n++
 		}
 	}
