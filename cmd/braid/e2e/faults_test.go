@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
@@ -108,8 +107,7 @@ func TestConnectionCut(t *testing.T) {
 				s := shapes[2]
 				g := startTgtd(t, tgtConfig{portals: s.portals})
 				px := proxies(t, g.portals)
-				url := fmt.Sprintf("iscsi://%s/%s/1", strings.Join(proxyAddresses(px), ","), tgtIQN)
-				d := up(t, []string{url}, quick...)
+				d := up(t, s.urls(proxyAddresses(px)), quick...)
 				d.awaitStatus("all connections up", s.complete)
 				load := faultLoad(d).begin(t)
 				d.moreWrites(200)
@@ -143,11 +141,7 @@ func TestResets(t *testing.T) {
 			t.Parallel()
 			g := startTgtd(t, tgtConfig{portals: s.portals})
 			px := proxies(t, g.portals)
-			urls := sessionURLs(proxyAddresses(px), tgtIQN, 1)
-			if s.mcs {
-				urls = []string{fmt.Sprintf("iscsi://%s/%s/1", strings.Join(proxyAddresses(px), ","), tgtIQN)}
-			}
-			d := up(t, urls, quick...)
+			d := up(t, s.urls(proxyAddresses(px)), quick...)
 			load := fioLoad{uri: d.uri(), size: "20m", fsync: 16, iops: 500}.begin(t)
 			for i := range 4 {
 				before := d.awaitStatus("all connections up", s.complete).failovers()

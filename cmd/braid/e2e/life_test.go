@@ -113,7 +113,7 @@ func TestKilledUnderClient(t *testing.T) {
 				if !client.running() {
 					t.Fatal("the client ended too early: nothing is proved")
 				}
-				d = d.again(t, s.urls(g))
+				d = d.again(t, s.urls(g.portals))
 				after := d.awaitStatus("all connections up", s.complete)
 				for i, p := range after.Paths {
 					if p.ISID != before.Paths[i].ISID {

@@ -56,7 +56,7 @@ func TestLoginsThatWork(t *testing.T) {
 			test.config.portals = 2
 			g := startTgtd(t, test.config)
 			flags := test.flags(t)
-			d := up(t, []string{g.urls()[0], g.mcsURL()}, flags...)
+			d := up(t, []string{g.urls()[0], mcsURL(g.portals)}, flags...)
 			fioLoad{uri: d.uri(), size: "4m", fsync: 32, block: "16k"}.run(t)
 			qemuIO(t, d.uri(), "write -P 0x21 1M 1M", "flush", "read -P 0x21 1M 1M")
 			g.holds(1<<20, 1<<20, 0x21)

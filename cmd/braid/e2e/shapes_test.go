@@ -26,17 +26,18 @@ var shapes = []shape{
 	{"one session of four connections", 4, true, 1, 4},
 }
 
-func (s shape) urls(g *tgtd) []string {
+// urls leads to LUN 1 of a tgtd through these portals.
+func (s shape) urls(portals []string) []string {
 	if s.mcs {
-		return []string{g.mcsURL()}
+		return []string{mcsURL(portals)}
 	}
-	return g.urls()
+	return sessionURLs(portals, tgtIQN, 1)
 }
 
 // up starts a daemon and waits until all its connections are there.
 func (s shape) up(t *testing.T, g *tgtd, flags ...string) *daemon {
 	t.Helper()
-	d := up(t, s.urls(g), flags...)
+	d := up(t, s.urls(g.portals), flags...)
 	d.awaitStatus("all connections up", s.complete)
 	return d
 }

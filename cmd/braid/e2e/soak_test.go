@@ -84,11 +84,7 @@ func TestSoakFlaps(t *testing.T) {
 			t.Parallel()
 			g := startTgtd(t, tgtConfig{portals: s.portals})
 			px := proxies(t, g.portals)
-			urls := sessionURLs(proxyAddresses(px), tgtIQN, 1)
-			if s.mcs {
-				urls = []string{fmt.Sprintf("iscsi://%s/%s/1", strings.Join(proxyAddresses(px), ","), tgtIQN)}
-			}
-			d := up(t, urls, append([]string{"--retain", "16MiB"}, quick...)...)
+			d := up(t, s.urls(proxyAddresses(px)), append([]string{"--retain", "16MiB"}, quick...)...)
 			load := soakLoad(t, d, flaps*every+30*time.Second)
 			var early int
 			for i := range flaps {

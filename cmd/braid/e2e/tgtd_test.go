@@ -187,8 +187,8 @@ func (g *tgtd) adm(args ...string) {
 func (g *tgtd) urls() []string { return sessionURLs(g.portals, tgtIQN, 1) }
 
 // mcsURL gives one URL with all portals: one session.
-func (g *tgtd) mcsURL() string {
-	return fmt.Sprintf("iscsi://%s/%s/1", strings.Join(g.portals, ","), tgtIQN)
+func mcsURL(portals []string) string {
+	return fmt.Sprintf("iscsi://%s/%s/1", strings.Join(portals, ","), tgtIQN)
 }
 
 func sessionURLs(portals []string, target string, lun int) []string {
