@@ -26,7 +26,7 @@ func (d *Device) collect(s *slot) {
 	for c := s.path.Completed(); c != nil; c = s.path.Completed() {
 		o := c.Owner.(*op)
 		s.out.remove(o)
-		s.bytes -= o.size
+		s.load -= o.load()
 		d.proof(s, o)
 		switch o.kind {
 		case opRead, opWrite:
@@ -61,6 +61,9 @@ func (d *Device) proof(s *slot, o *op) {
 	s.proven = max(s.proven, o.sent)
 	if o.kind <= opWrite {
 		s.stats.serve(d.now - o.sent)
+		if o.cmd.Err == nil && o.cmd.Timeout == ioTimeout {
+			s.service.take(d.now-o.sent, o.behind, o.rested)
+		}
 	}
 }
 

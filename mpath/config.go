@@ -13,7 +13,7 @@ type Selector uint8
 
 // Selectors.
 const (
-	ServiceTime Selector = iota // least bytes in flight
+	ServiceTime Selector = iota // least time until all that is out would be answered
 	QueueLength                 // fewest commands in flight
 	RoundRobin                  // in turn
 )

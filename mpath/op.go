@@ -47,7 +47,9 @@ type op struct {
 	key    uint64        // opPreempt: that is preempted
 	slot   *slot         // that it is out on
 	sent   time.Duration
-	size   uint64 // what it counts as bytes in flight
+	size   uint64 // bytes of data
+	behind uint64 // load of the path when it was sent, its own included
+	rested bool   // the path had had nothing for long
 	serial uint64 // order on its slot
 
 	at     uint64        // opWrite: where what is out begins, of zeroes that go in pieces

@@ -1,27 +1,34 @@
 package mpath
 
-// choose picks the active path for a command of size bytes, nil if there is none.
-// Suspect paths, and slots named in avoid, are taken only
-// when no other is left.
-func (d *Device) choose(size uint64, avoid uint64, write bool) *slot {
-	if s := d.pick(size, func(s *slot) bool {
+// choose picks the active path for a command, nil if there is none that has room. Suspect
+// paths, and slots named in avoid, are taken only when no other is left.
+func (d *Device) choose(o *op, avoid uint64) *slot {
+	write := o.kind == opWrite
+	s := d.pick(o, func(s *slot) bool {
 		return avoid&(1<<s.index) == 0 && s.suspectAt == never && !(write && d.rounds.Fresh(s.index))
-	}); s != nil {
-		return s
+	})
+	if s == nil {
+		s = d.pick(o, func(*slot) bool { return true })
 	}
-	return d.pick(size, func(*slot) bool { return true })
+	if s == nil || s.full() {
+		return nil
+	}
+	return s
 }
 
-func (d *Device) pick(size uint64, may func(*slot) bool) *slot {
+// pick takes the path that is best by the selector's measure. In a tie it is the one whose
+// turn it is, so that idle paths take turns.
+func (d *Device) pick(o *op, may func(*slot) bool) *slot {
 	var best *slot
-	n := len(d.slots)
+	var least uint64
+	load, n := o.load(), len(d.slots)
 	for i := 1; i <= n; i++ {
 		s := d.slots[(d.turn+i)%n]
 		if s.state != active || !may(s) {
 			continue
 		}
-		if best == nil || d.better(s, best) {
-			best = s
+		if m := d.measure(s, load); best == nil || m < least {
+			best, least = s, m
 		}
 	}
 	if best != nil {
@@ -30,16 +37,15 @@ func (d *Device) pick(size uint64, may func(*slot) bool) *slot {
 	return best
 }
 
-// better compares two paths by the selector's measure. In a tie the one whose turn it
-// is keeps its place, so that idle paths take turns.
-func (d *Device) better(a, b *slot) bool {
+// measure is what a path is chosen by: the one with the least takes the command.
+func (d *Device) measure(s *slot, load uint64) uint64 {
 	switch d.cfg.Selector {
 	case QueueLength:
-		return a.out.n < b.out.n
+		return uint64(s.out.n)
 	case RoundRobin:
-		return false
+		return 0
 	}
-	return a.bytes < b.bytes
+	return s.expected(d.now, load)
 }
 
 // place picks the path of a write: the drain path for requests that came while a
@@ -47,11 +53,11 @@ func (d *Device) better(a, b *slot) bool {
 func (d *Device) place(o *op) *slot {
 	if o.req != nil {
 		if i, must := d.rounds.Place(o.req.tag); must {
-			if i < 0 || d.slots[i].state != active {
+			if i < 0 || d.slots[i].state != active || d.slots[i].full() {
 				return nil
 			}
 			return d.slots[i]
 		}
 	}
-	return d.choose(o.size, o.avoid, true)
+	return d.choose(o, o.avoid)
 }

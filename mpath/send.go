@@ -14,7 +14,7 @@ func (d *Device) sendRead(o *op) {
 	}
 	d.buildRead(o)
 	o.epoch = d.ledger.Epoch()
-	s := d.choose(o.size, o.avoid, false)
+	s := d.choose(o, o.avoid)
 	if s == nil {
 		d.stall(o)
 		return
@@ -90,7 +90,11 @@ func (d *Device) submit(s *slot, o *op) {
 	s.serial++
 	o.slot, o.serial, o.sent = s, s.serial, d.now
 	s.out.push(o)
-	s.bytes += o.size
+	if o.kind <= opWrite {
+		o.rested = s.load == 0 && s.service.rested(d.now)
+		s.load += o.load()
+		o.behind, s.service.used = s.load, d.now
+	}
 	switch o.kind {
 	case opRead:
 		s.stats.Reads++

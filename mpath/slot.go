@@ -38,8 +38,9 @@ type slot struct {
 	via   int // slot whose portals the session uses
 	probe *probe
 
-	out      ops // commands on the session, in the order in which they were sent
-	bytes    uint64
+	out      ops    // commands on the session, in the order in which they were sent
+	load     uint64 // of reads and writes among them
+	service  service
 	serial   uint64
 	syncDone *op // a SYNC that was answered before an older command
 
@@ -193,6 +194,7 @@ func (d *Device) activate(s *slot) {
 	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
 	s.probe = nil
 	if !s.inLedger {
+		s.service = service{}
 		s.inLedger, s.upAt = true, d.now
 		d.returned(s)
 		d.ledger.Rest(s.index, true)

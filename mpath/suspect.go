@@ -117,7 +117,7 @@ func (d *Device) hedge(s *slot) {
 		if d.ledger.Read(o.off, o.off+uint64(len(o.data))) != barrier.Clear {
 			continue
 		}
-		other := d.choose(o.size, 1<<s.index, false)
+		other := d.choose(o, 1<<s.index)
 		if other == nil || other == s || other.suspectAt != never {
 			return
 		}
