@@ -18,7 +18,8 @@ have_go() {
 	command -v go >/dev/null || die "Go is missing: https://go.dev/doc/install"
 	local want have
 	want=$(awk '$1 == "go" { print $2 }' go.mod)
-	have=$(go env GOVERSION)
+	# An older Go fetches the wanted one, if it can; one before 1.21 cannot read go.mod.
+	have=$(go env GOVERSION 2>/dev/null) || have=$(cd / && go env GOVERSION)
 	[ "$(printf '%s\n' "$want" "${have#go}" | sort -V | head -n 1)" = "$want" ] ||
 		die "braid needs Go $want, this is ${have#go}: https://go.dev/doc/install"
 }
