@@ -14,7 +14,7 @@ import (
 // default named; NopInterval zero sends no NOP-Out of its own.
 type Config struct {
 	// Offer is what login asks for. ErrorRecoveryLevel is lowered to what is
-	// implemented, MaxOutstandingR2T to 8, MaxConnections to the portals.
+	// implemented, MaxOutstandingR2T to 8; MaxConnections is at least the portals.
 	Offer login.Offer
 
 	// ISID is the initiator's half of the session's name, RFC 7143 section
@@ -104,7 +104,7 @@ func (c *Config) setDefaults() {
 		o.DataPDUInOrder, o.DataSequenceInOrder = true, true
 	}
 	o.MaxOutstandingR2T = max(1, min(o.MaxOutstandingR2T, maxR2T))
-	o.MaxConnections = max(1, len(c.Portals))
+	o.MaxConnections = max(1, o.MaxConnections, len(c.Portals))
 	if o.ErrorRecoveryLevel == 2 {
 		// Room for one that takes the place of a lost one before that is logged out.
 		o.MaxConnections = max(2, o.MaxConnections)

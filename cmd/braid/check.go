@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -30,6 +31,19 @@ func (c *Config) Check() *ConfigError {
 	for _, r := range rules {
 		if err := r.check(c); err != nil {
 			return &ConfigError{Key: r.key, Err: err}
+		}
+	}
+	return nil
+}
+
+// checkFlags is Check for a command that has only some of the settings, as flags.
+func (c *Config) checkFlags(keys []string) error {
+	for _, r := range rules {
+		if !slices.Contains(keys, r.key) {
+			continue
+		}
+		if err := r.check(c); err != nil {
+			return &ConfigError{Key: "--" + option{key: r.key}.flag(), Err: err}
 		}
 	}
 	return nil
@@ -153,14 +167,17 @@ func checkCHAP(c *Config) error {
 	users := c.chapUsers()
 	switch {
 	case len(users) > 0 && c.CHAPSecretFile == "":
-		return fmt.Errorf("the secret of CHAP user %q is missing: name the file that holds it",
-			users[0])
+		return noSecret(users[0])
 	case len(users) == 0 && c.CHAPSecretFile != "":
 		return errors.New("a secret without a user: name chap_user, or user@ in the URL")
 	case len(users) > 1:
 		return fmt.Errorf("one secret for several users: %s", strings.Join(users, ", "))
 	}
 	return nil
+}
+
+func noSecret(user string) error {
+	return fmt.Errorf("the secret of CHAP user %q is missing: name the file that holds it", user)
 }
 
 func checkMutualCHAP(c *Config) error {
@@ -173,27 +190,30 @@ func checkMutualCHAP(c *Config) error {
 	return nil
 }
 
-// chapUsers gives every CHAP user that is named, once each.
+// chapUsers gives every CHAP user that is named, once each. Without URLs it is the
+// setting's alone.
 func (c *Config) chapUsers() []string {
 	var users []string
 	add := func(u string) {
-		for _, have := range users {
-			if have == u {
-				return
-			}
-		}
-		if u != "" {
+		if u != "" && !slices.Contains(users, u) {
 			users = append(users, u)
 		}
 	}
 	for _, u := range c.URLs {
-		if u.User != "" {
-			add(u.User)
-		} else {
-			add(c.CHAPUser)
-		}
+		add(c.chapUser(u))
+	}
+	if len(c.URLs) == 0 {
+		add(c.CHAPUser)
 	}
 	return users
+}
+
+// chapUser is who logs in to u; empty without CHAP.
+func (c *Config) chapUser(u URL) string {
+	if u.User != "" {
+		return u.User
+	}
+	return c.CHAPUser
 }
 
 // DefaultName makes a device's name out of the target's name and the LUN.

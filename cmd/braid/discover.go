@@ -66,11 +66,8 @@ func discover(where string, flags *Flags) ([]iscsi.TargetRecord, error) {
 // passingSession prepares a session that serves no device: the initiator's
 // name, and the session's configuration without an ISID.
 func (c *Config) passingSession(u URL) (string, iscsi.Config, error) {
-	for _, check := range []rule{{"chap_secret_file", checkCHAP},
-		{"mutual_chap_secret_file", checkMutualCHAP}} {
-		if err := check.check(c); err != nil {
-			return "", iscsi.Config{}, &ConfigError{Key: "--" + option{key: check.key}.flag(), Err: err}
-		}
+	if err := c.checkFlags(loginFlags); err != nil {
+		return "", iscsi.Config{}, err
 	}
 	initiator, err := initiatorName(c.InitiatorName, stateFolder)
 	if err != nil {

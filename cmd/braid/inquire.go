@@ -111,6 +111,7 @@ func inquire(url string, flags *Flags) (*Inquiry, error) {
 		return nil, err
 	}
 	cfg.ISID = passingISID(initiator, "inquire")
+	cfg.Offer.MaxConnections = maxConnections // how many are granted; none but the first is made
 	t, err := newTalk(cfg)
 	if err != nil {
 		return nil, err

@@ -16,16 +16,15 @@ func (c *Config) newOffer(initiator string, u URL) (login.Offer, error) {
 	o := login.DefaultOffer()
 	o.InitiatorName = initiator
 	o.TargetName = u.Target
-	o.MaxConnections = len(u.Portals)
 	o.ErrorRecoveryLevel = c.ErrorRecoveryLevel
 	o.HeaderDigest = digestChoice(c.HeaderDigest)
 	o.DataDigest = digestChoice(c.DataDigest)
-	o.Auth.User = c.CHAPUser
-	if u.User != "" {
-		o.Auth.User = u.User
-	}
+	o.Auth.User = c.chapUser(u)
 	var err error
 	if o.Auth.User != "" {
+		if c.CHAPSecretFile == "" { // the user of a URL that came later
+			return o, &ConfigError{Key: "chap_secret_file", Err: noSecret(o.Auth.User)}
+		}
 		if o.Auth.Secret, err = readSecret(c.CHAPSecretFile); err != nil {
 			return o, &ConfigError{Key: "chap_secret_file", Err: err}
 		}

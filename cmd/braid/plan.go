@@ -100,11 +100,15 @@ func (p *plan) takeOverSlot(s SlotState) error {
 		return fmt.Errorf("more than %d sessions to fence", barrier.MaxSlots)
 	}
 	u := URL{Portals: s.Portals, Target: s.Target, LUN: s.LUN}
+	for _, other := range p.config.URLs {
+		if other.Target == u.Target {
+			u.User = other.User
+		}
+	}
 	offer, err := p.config.newOffer(s.Initiator, u)
 	if err != nil {
 		return err
 	}
-	offer.MaxConnections = 1
 	cfg := p.config.sessionConfig(offer, u)
 	cfg.ISID = isid
 	p.add(u.String(), cfg, mpath.SlotConfig{Name: u.String(), Target: u.Target, Lost: lost,

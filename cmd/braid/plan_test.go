@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -49,8 +50,8 @@ func TestPlan(t *testing.T) {
 		if s.ISID != ISID(p.initiator, "disk", i) {
 			t.Errorf("session %d has ISID %x", i, s.ISID)
 		}
-		if s.Offer.MaxConnections != i+1 || len(s.Portals) != i+1 {
-			t.Errorf("session %d: %d connections offered for %v", i, s.Offer.MaxConnections, s.Portals)
+		if len(s.Portals) != i+1 {
+			t.Errorf("session %d: portals %v", i, s.Portals)
 		}
 		if s.Offer.InitiatorName != p.initiator || s.Offer.TargetName != p.config.URLs[i].Target {
 			t.Errorf("session %d: names %q, %q", i, s.Offer.InitiatorName, s.Offer.TargetName)
@@ -117,6 +118,27 @@ func TestTakeOver(t *testing.T) {
 		again.Slots[2].Initiator != otherInitiator.Initiator || again.Slots[3].ISID != gone.ISID ||
 		again.Slots[0].Time2Retain != 20 || again.Slots[0].TPGT != 7 || again.Slots[0].Vendor != "LIO-ORG" {
 		t.Errorf("written again: %+v", again)
+	}
+}
+
+// A session that is left to be fenced logs in as the user of its target's URL.
+func TestTakeOverUser(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("twelve bytes and more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newTestPlan(t)
+	p.config.CHAPSecretFile = secret
+	for i := range p.config.URLs {
+		p.config.URLs[i].User = "joe"
+	}
+	writeTestState(t, p, SlotState{Initiator: p.initiator, ISID: "80ffffffff00",
+		Target: p.config.URLs[0].Target, Portals: []string{"10.0.0.1:3260"}})
+	if err := p.takeOver(); err != nil {
+		t.Fatal(err)
+	}
+	if auth := p.sessions[len(p.sessions)-1].Offer.Auth; auth.User != "joe" || len(auth.Secret) == 0 {
+		t.Errorf("it logs in as %q", auth.User)
 	}
 }
 

@@ -97,6 +97,9 @@ func (s *targetSettings) run(stdin io.Reader, stdout, stderr io.Writer) error {
 	if err := s.flags.Apply(&c); err != nil {
 		return err
 	}
+	if err := c.checkFlags(targetFlags); err != nil {
+		return err
+	}
 	script, err := s.script()
 	if err != nil {
 		return err

@@ -38,7 +38,9 @@ func TestTargetUsage(t *testing.T) {
 		{"--error-recovery-level 3", "--error-recovery-level: 3 is none of 0, 1, 2"},
 		{"--name disk", `--name: name "disk" does not begin`},
 		{"--faults /no/such/file", "--faults: stat /no/such/file"},
-		{"--chap-user joe", "--chap-secret-file: "},
+		{"--chap-user joe", `--chap-secret-file: the secret of CHAP user "joe" is missing`},
+		{"--chap-secret-file /no/such/file", "--chap-secret-file: a secret without a user"},
+		{"--mutual-chap-user joe", "--mutual-chap-secret-file: mutual_chap_user and"},
 		{"now", "braid target takes no arguments"},
 	} {
 		var out, errs bytes.Buffer
@@ -46,6 +48,22 @@ func TestTargetUsage(t *testing.T) {
 		if code := run(args, &out, &errs); code != exitUsage ||
 			!strings.Contains(errs.String(), tt.want) || strings.Count(errs.String(), "\n") != 1 {
 			t.Errorf("braid target %s: exit %d, %swant %s", tt.args, code, errs.String(), tt.want)
+		}
+	}
+}
+
+// Commands that only log in check what they are given as `braid up` does.
+func TestLoginUsage(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"discover 127.0.0.1:1 --login-timeout 0", "--login-timeout: 0s is too short"},
+		{"discover joe@127.0.0.1:1", `--chap-secret-file: the secret of CHAP user "joe" is missing`},
+		{"inquire iscsi://127.0.0.1:1/iqn.2026-01.net.example:t/1 --mutual-chap-user joe",
+			"--mutual-chap-secret-file: mutual_chap_user and"},
+	} {
+		var out, errs bytes.Buffer
+		if code := run(strings.Fields(tt.args), &out, &errs); code != exitUsage ||
+			!strings.Contains(errs.String(), tt.want) {
+			t.Errorf("braid %s: exit %d, %swant %s", tt.args, code, errs.String(), tt.want)
 		}
 	}
 }
