@@ -68,7 +68,8 @@ func (d *daemon) AddPath(ctx context.Context, u URL) (string, error) {
 	if err != nil {
 		return "", &ActionError{Err: err}
 	}
-	if err := d.locks.take(u); err != nil {
+	locks, err := d.locks.take(u)
+	if err != nil {
 		return "", &ActionError{Err: err}
 	}
 	session := d.plan.config.sessionConfig(offer, u)
@@ -78,6 +79,7 @@ func (d *daemon) AddPath(ctx context.Context, u URL) (string, error) {
 		return "", posted
 	}
 	if err != nil {
+		d.locks.release(locks)
 		return "", &ActionError{Err: err}
 	}
 	var path mpath.PathStatus
@@ -96,6 +98,7 @@ func (d *daemon) AddPath(ctx context.Context, u URL) (string, error) {
 		}); err != nil {
 			return "", err
 		}
+		d.locks.release(locks)
 		return "", &ActionError{Err: why}
 	case !up && path.LastErr != nil:
 		return fmt.Sprintf("path %d added, not up yet: %v; %s", slot, explain(path.LastErr), note), nil

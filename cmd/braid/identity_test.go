@@ -76,18 +76,19 @@ func TestKeptInitiatorName(t *testing.T) {
 
 func TestLocks(t *testing.T) {
 	dir := t.TempDir()
-	initiator := "iqn.2001-04.com.example:" + filepath.Base(dir)
+	initiator := fmt.Sprint("iqn.2001-04.com.example:", os.Getpid()) // the sockets are the machine's
 	u := URL{Target: "iqn.2001-04.com.example:disk", LUN: 1}
 	v := u
 	v.Portals = []string{"another:3260"} // another way to the same LUN
 	locks := newLockSet(dir, initiator, "disk")
-	if err := locks.take(u, v); err != nil || len(locks.held) != 1 {
+	taken, err := locks.take(u, v)
+	if err != nil || len(taken) != 1 || len(locks.held) != 1 {
 		t.Fatalf("%d locks, %v", len(locks.held), err)
 	}
-	if err := locks.take(v); err != nil {
-		t.Errorf("what it has already: %v", err)
+	if taken, err := locks.take(v); err != nil || len(taken) != 0 {
+		t.Errorf("what it has already: %v, %v", taken, err)
 	}
-	err := newLockSet(dir, initiator, "other").take(v)
+	_, err = newLockSet(dir, initiator, "other").take(v)
 	var held *LockedError
 	if !errors.As(err, &held) || held.Holder != (Holder{os.Getpid(), "disk"}) {
 		t.Fatalf("second lock: %v", err)
@@ -98,7 +99,7 @@ func TestLocks(t *testing.T) {
 		t.Errorf("it says\n%v, want\n%s", err, want)
 	}
 	// Where the holder's file cannot be seen, the kernel tells the process.
-	err = newLockSet(t.TempDir(), initiator, "other").take(u)
+	_, err = newLockSet(t.TempDir(), initiator, "other").take(u)
 	if !errors.As(err, &held) || held.Holder.PID != os.Getpid() {
 		t.Errorf("lock in another folder: %v", err)
 	}
@@ -110,17 +111,23 @@ func TestLocks(t *testing.T) {
 		url       URL
 	}{{initiator, w}, {initiator + "b", u}} {
 		more := newLockSet(dir, l.initiator, "other")
-		if err := more.take(l.url); err != nil {
+		if _, err := more.take(l.url); err != nil {
 			t.Error(err)
 		}
-		more.release()
+		// Of several the first is given back if another cannot be had.
+		if taken, err := more.take(URL{Target: u.Target, LUN: 7}, u); l.initiator == initiator && (err == nil ||
+			len(taken) != 0 || len(more.held) != 1) {
+			t.Errorf("%v, %v: %d locks", taken, err, len(more.held))
+		}
+		more.releaseAll()
 	}
-	locks.release()
+	locks.release(taken)
 	again := newLockSet(dir, initiator, "other")
-	if err := again.take(u); err != nil {
+	if _, err := again.take(u); err != nil {
 		t.Fatal(err)
 	}
-	again.release()
+	locks.release(taken) // they are another's by now
+	again.releaseAll()
 }
 
 func TestStateStore(t *testing.T) {

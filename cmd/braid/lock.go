@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,8 +68,9 @@ func newLockSet(folder, initiator, name string) *lockSet {
 	return &lockSet{folder: folder, initiator: initiator, name: name, held: map[string]*Lock{}}
 }
 
-// take takes the locks of every target and LUN that the URLs name, unless it has them.
-func (s *lockSet) take(urls ...URL) error {
+// take takes the locks of every target and LUN that the URLs name, unless it has them, and
+// gives their names. After an error it has taken none.
+func (s *lockSet) take(urls ...URL) (taken []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range urls {
@@ -77,23 +80,40 @@ func (s *lockSet) take(urls ...URL) error {
 		}
 		l, err := acquireLock(s.folder, id, Holder{os.Getpid(), s.name}, u)
 		if err != nil {
-			return err
+			s.drop(taken)
+			return nil, err
 		}
 		s.held[id] = l
+		taken = append(taken, id)
 	}
-	return nil
+	return taken, nil
 }
 
-// release gives the locks back. The files stay: removing one would let two processes lock
-// two files of one name.
-func (s *lockSet) release() {
+// release gives locks back. The files stay: removing one would let two processes lock two
+// files of one name.
+func (s *lockSet) release(ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, l := range s.held {
-		l.release()
-		delete(s.held, id)
+	s.drop(ids)
+}
+
+// drop is release with mu held.
+func (s *lockSet) drop(ids []string) {
+	for _, id := range ids {
+		if l := s.held[id]; l != nil {
+			l.release()
+			delete(s.held, id)
+		}
 	}
 }
+
+// releaseAll gives all of them back.
+func (s *lockSet) releaseAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(slices.Collect(maps.Keys(s.held)))
+}
+
 func lockID(initiator string, u URL) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d",
 		strings.ToLower(initiator), strings.ToLower(u.Target), u.LUN))

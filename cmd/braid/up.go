@@ -58,8 +58,8 @@ func up(c Config, stdout, stderr io.Writer) error {
 		return err
 	}
 	locks := newLockSet(folder, p.initiator, string(c.Name))
-	defer locks.release()
-	if err := locks.take(c.URLs...); err != nil {
+	defer locks.releaseAll()
+	if _, err := locks.take(c.URLs...); err != nil {
 		return err
 	}
 	if err := p.takeOver(); err != nil {
