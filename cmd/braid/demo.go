@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-
 	"io"
 	"os"
 	"os/signal"
@@ -123,8 +122,8 @@ func (s *play) actPull(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for s.load.writes.Load() == writes && ctx.Err() == nil {
-		time.Sleep(time.Millisecond)
+	if err := s.answered(ctx, writes); err != nil {
+		return err
 	}
 	s.lost = time.Since(at)
 	if err := s.watch(ctx, demoPace); err != nil {

@@ -38,6 +38,20 @@ func (s *play) watch(ctx context.Context, d time.Duration) error {
 	})
 }
 
+// answered waits until the load has had more than so many writes answered.
+func (s *play) answered(ctx context.Context, writes uint64) error {
+	for s.load.writes.Load() <= writes {
+		select {
+		case err := <-s.load.fail:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // untilWatching is until with the progress line.
 func (s *play) untilWatching(ctx context.Context, what string,
 	wanted func(Status) bool) (Status, error) {
