@@ -115,8 +115,8 @@ func TestLocks(t *testing.T) {
 			t.Error(err)
 		}
 		// Of several the first is given back if another cannot be had.
-		if taken, err := more.take(URL{Target: u.Target, LUN: 7}, u); l.initiator == initiator && (err == nil ||
-			len(taken) != 0 || len(more.held) != 1) {
+		taken, err := more.take(URL{Target: u.Target, LUN: 7}, u)
+		if l.initiator == initiator && (err == nil || len(taken) != 0 || len(more.held) != 1) {
 			t.Errorf("%v, %v: %d locks", taken, err, len(more.held))
 		}
 		more.releaseAll()
