@@ -214,7 +214,9 @@ func (s *Session) recoveryDeadline() time.Duration {
 	return next
 }
 
-// logoutLost sends the Logout of a lost connection on another one.
+// logoutLost sends the Logout of a lost connection on another one. Its ExpStatSN is the last
+// one of the lost connection (RFC 7143 section 11.14.4): the target forgets the answers before
+// it, and keeps the others to be asked for by TASK REASSIGN.
 func (s *Session) logoutLost(now time.Duration, r *recovery, by *Conn) {
 	t := s.tasks.get(kindLogout)
 	if t == nil {
@@ -230,7 +232,7 @@ func (s *Session) logoutLost(now time.Duration, r *recovery, by *Conn) {
 		ITT:       t.itt,
 		CID:       r.conn.cid,
 		CmdSN:     s.window.next,
-		ExpStatSN: by.expStatSN,
+		ExpStatSN: r.conn.expStatSN,
 	}.Marshal(h)
 	by.out.Push(h, nil, pdu.Urgent)
 }

@@ -135,3 +135,51 @@ func (r *rig) taskOf(cmd *scsi.Command) *task {
 
 func (r *rig) tag(cmd *scsi.Command) uint32 { return r.taskOf(cmd).itt }
 func (r *rig) sn(cmd *scsi.Command) uint32  { return r.taskOf(cmd).cmdSN }
+
+// The Logout says what of the lost connection's answers has come, and nothing behind a gap:
+// it is no acknowledgement on the connection that carries it (RFC 7143 section 11.14.4).
+func TestLogoutAcknowledgesLostConnection(t *testing.T) {
+	r := newUp(t, 2, level2)
+	a, b := r.peers[0], r.peers[1]
+	var list []*scsi.Command // on a, b, a, b, a
+	for range 5 {
+		list = append(list, r.submit(scsi.None, 0))
+	}
+	a.take()
+	b.take()
+	first, missing, behind := r.tag(list[0]), r.tag(list[2]), r.tag(list[4])
+	a.good(first)
+	lost := a.sn() // the answer to missing
+	a.good(behind)
+	for _, cmd := range []*scsi.Command{list[1], list[3]} {
+		b.good(r.tag(cmd))
+	}
+	r.ended(list[0], list[4], list[1], list[3])
+	a.cut()
+	for tries := range 2 { // the first is not answered
+		var q pdu.LogoutRequest
+		for q.Reason == 0 {
+			r.sleep(second / 10)
+			for _, m := range b.others() {
+				q, _ = pdu.ParseLogoutRequest(&m.h)
+			}
+			if r.s.Err() != nil {
+				t.Fatal(r.s.Err())
+			}
+		}
+		if q.CID != a.c.cid || q.ExpStatSN != lost {
+			t.Errorf("CID %d, ExpStatSN %d; %d of CID %d was lost", q.CID, q.ExpStatSN, lost, a.c.cid)
+		}
+		if tries == 1 {
+			b.logoutOK(q.ITT, 0, 20)
+		}
+	}
+	q := b.reassign()
+	if q.RefTag != missing || q.ExpStatSN != b.statSN {
+		t.Errorf("sent %+v, %d is next", q, b.statSN)
+	}
+	b.taskAnswer(q.ITT, pdu.TaskFunctionComplete)
+	b.good(missing)
+	r.ended(list[2])
+	r.alive()
+}

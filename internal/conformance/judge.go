@@ -195,12 +195,23 @@ func (j *Judge) acknowledges(w *wire, p *PDU) {
 	if p.Op() == LoginReq && !w.known {
 		return // the first one; reinstatement may say more
 	}
+	rule := "4.2.2.2"
+	if p.Op() == LogoutReq {
+		// Of the connection to be closed it is the last one, RFC 7143 section 11.14.4.
+		carrier := w
+		if w = j.closing(w, p); w == nil {
+			return // which is complained of elsewhere
+		}
+		if w != carrier {
+			rule = "11.14.4"
+		}
+	}
 	sn := p.ExpStatSN()
 	if w.acks && less(sn, w.acked) {
-		j.complain(w, p, "4.2.2.2: ExpStatSN went back from %d to %d", w.acked, sn)
+		j.complain(w, p, "%s: ExpStatSN went back from %d to %d", rule, w.acked, sn)
 	}
 	if w.known && less(w.statSN, sn) {
-		j.complain(w, p, "4.2.2.2: ExpStatSN %d, only those before %d were heard", sn, w.statSN)
+		j.complain(w, p, "%s: ExpStatSN %d, only those before %d were heard", rule, sn, w.statSN)
 	}
 	w.acked, w.acks = sn, true
 	if !w.up && w.known && sn != w.statSN {

@@ -112,6 +112,21 @@ func (j *Judge) logoutRequest(w *wire, p *PDU) {
 	}
 }
 
+// closing is the connection that a Logout is about: the one that carries it, but for one
+// that names another CID. nil if there is none.
+func (j *Judge) closing(w *wire, p *PDU) *wire {
+	if p.H[1]&0x7f == 0 || p.U16(20) == w.cid {
+		return w
+	}
+	var found *wire
+	for _, other := range j.wires {
+		if other.up && other.cid == p.U16(20) && !other.out {
+			found = other
+		}
+	}
+	return found
+}
+
 // closes notes the end of the connection with a CID.
 func (j *Judge) closes(w *wire, p *PDU, cid uint16, mayBeOwn bool) {
 	found := false

@@ -2,6 +2,9 @@ package conformance
 
 import (
 	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +109,36 @@ func (h *helper) removed(cid uint16) {
 	p := h.logouts[0]
 	if p.H[1] != 0x82 || p.U16(20) != cid {
 		h.r.t.Errorf("Logout %x, wanted the removal of CID %d for recovery", p.H, cid)
+	}
+	for _, l := range h.r.order {
+		if h.r.conns[l].CID() == cid && p.ExpStatSN() != l.StatSN {
+			h.r.t.Errorf("Logout says ExpStatSN %d, that of the lost connection is %d",
+				p.ExpStatSN(), l.StatSN)
+		}
+	}
+}
+
+// Of a Logout on another connection the Judge wants the ExpStatSN of the one to be closed.
+func TestJudgeKnowsWhoseExpStatSN(t *testing.T) {
+	r, h := reassignWrite(t)
+	logout := h.logouts[0]
+	at := slices.IndexFunc(r.events, func(e event) bool { return e.initiator == logout })
+	lost := logout.ExpStatSN()
+	var carrier uint32
+	for _, e := range r.events[:at] {
+		if e.initiator != nil && e.link == r.events[at].link {
+			carrier = e.initiator.ExpStatSN()
+		}
+	}
+	for sn, fine := range map[uint32]bool{lost: true, carrier: false, lost + 1: false,
+		lost - 1: false} {
+		wire := bytes.Clone(logout.Wire)
+		binary.BigEndian.PutUint32(wire[28:], sn)
+		list := replay(r.events[:at+1], at, wire).Complaints
+		if said := len(list) > 0; said == fine || said && !strings.HasPrefix(list[0], "11.14.4") {
+			t.Errorf("ExpStatSN %d, the lost connection's is %d, its carrier's %d: %q", sn, lost,
+				carrier, list)
+		}
 	}
 }
 

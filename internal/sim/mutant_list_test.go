@@ -113,6 +113,10 @@ var mutants = []mutant{
 				"		}\n		return\n	}\n	if r.Op == Read {\n		return\n	}\n"}},
 	},
 	{
+		name: "Logout acknowledges its carrier", rank: 2, seek: 2000,
+		edits: []edit{{"iscsi/recovery.go", "ExpStatSN: r.conn.expStatSN", "ExpStatSN: by.expStatSN"}},
+	},
+	{
 		name: "late ExpStatSN", rank: 2, seek: 2000,
 		edits: []edit{{"iscsi/command.go",
 			"		ExpStatSN:   c.expStatSN,\n", "		ExpStatSN:   c.expStatSN - 1,\n"}},

@@ -17,10 +17,12 @@ type tap struct {
 	full    bool // full feature phase
 	deaf    bool // the stream cannot be followed any more
 	session *tapSession
+	cid     uint16
 
 	in, out []byte // of a PDU that is not whole yet
 	statSN  uint32 // of the last status that was taken in
 	counted bool   // there was one
+	acked   uint32 // the last ExpStatSN
 	since   time.Duration
 	blocked bool // since then the socket took nothing for a while
 }
@@ -28,6 +30,7 @@ type tap struct {
 // A tapSession is what the connections of a session share.
 type tapSession struct {
 	used  map[uint32]uint32 // CmdSN -> ITT
+	conns map[uint16]*tap   // CID -> the last connection that had it
 	max   uint32            // MaxCmdSN
 	blind bool              // one of its connections is not listened to any more
 }
@@ -38,6 +41,8 @@ const (
 	tapData     = 0x25 // Data-In
 	tapR2T      = 0x31
 	tapNopIn    = 0x20
+	tapLogout   = 0x06
+	tapSNACK    = 0x10
 	tapSoon     = 10 * time.Millisecond
 	tapReserved = 0xffffffff
 )
@@ -121,15 +126,19 @@ func (t *tap) loggedIn(h []byte) {
 	key := fmt.Sprint(binary.BigEndian.Uint16(h[14:]), " of ", t.near.from.w.far.name)
 	t.session = t.w.taps[key]
 	if t.session == nil {
-		t.session = &tapSession{used: map[uint32]uint32{}, max: binary.BigEndian.Uint32(h[32:])}
+		t.session = &tapSession{used: map[uint32]uint32{}, conns: map[uint16]*tap{},
+			max: binary.BigEndian.Uint32(h[32:])}
 		t.w.taps[key] = t.session
 	}
+	t.session.conns[t.cid] = t
+	t.acked = t.statSN + 1
 }
 
 var poisonRun = bytes.Repeat([]byte{poison}, 32)
 
 func (t *tap) request(h, data []byte) {
 	if !t.full {
+		t.cid = binary.BigEndian.Uint16(h[20:])
 		return
 	}
 	find := t.w.audit.find
@@ -137,18 +146,8 @@ func (t *tap) request(h, data []byte) {
 	if bytes.Contains(data, poisonRun) {
 		find("a PDU of opcode %#02x, ITT %#x, carries memory that was given back", op, itt)
 	}
-	acks := binary.BigEndian.Uint32(h[28:])
-	late := !t.blocked && t.w.agenda.now-t.since > tapSoon && t.w.cfg.Level*t.w.cfg.TargetLevel == 0
-	switch {
-	case op == 0x10, op == 0x06, !t.counted: // SNACK; of a Logout it may be another connection's
-	case int32(acks-t.statSN-1) > 0:
-		find("opcode %#02x, ITT %#x: ExpStatSN %d acknowledges what has not come: the last is %d",
-			op, itt, acks, t.statSN)
-	case late && acks != t.statSN+1:
-		find("opcode %#02x, ITT %#x: ExpStatSN is %d, %v after status %d has come", op, itt, acks,
-			t.w.agenda.now-t.since, t.statSN)
-	}
-	if op == 0x05 || op == 0x10 || h[0]&0x40 != 0 { // Data-Out has no CmdSN
+	t.acknowledges(op, itt, h)
+	if op == 0x05 || op == tapSNACK || h[0]&0x40 != 0 { // Data-Out has no CmdSN
 		return
 	}
 	sn := binary.BigEndian.Uint32(h[24:])
@@ -159,4 +158,39 @@ func (t *tap) request(h, data []byte) {
 	if int32(sn-t.session.max) > 0 && !t.session.blind {
 		find("CmdSN %d is beyond MaxCmdSN %d", sn, t.session.max)
 	}
+}
+
+// acknowledges holds ExpStatSN of a request against what has come.
+func (t *tap) acknowledges(op byte, itt uint32, h []byte) {
+	find := t.w.audit.find
+	acks, of := binary.BigEndian.Uint32(h[28:]), t.acknowledged(op, h)
+	late := !t.blocked && t.w.agenda.now-t.since > tapSoon && t.w.cfg.Level*t.w.cfg.TargetLevel == 0
+	switch {
+	case op == tapSNACK, of == nil, !of.counted:
+	case int32(acks-of.statSN-1) > 0:
+		find("opcode %#02x, ITT %#x: ExpStatSN %d acknowledges what has not come: the last is %d",
+			op, itt, acks, of.statSN)
+	case of != t && int32(acks-of.acked) < 0:
+		find("opcode %#02x, ITT %#x: ExpStatSN %d of a connection that acknowledged %d before",
+			op, itt, acks, of.acked)
+	case late && acks != of.statSN+1:
+		find("opcode %#02x, ITT %#x: ExpStatSN is %d, %v after status %d has come", op, itt, acks,
+			t.w.agenda.now-t.since, of.statSN)
+	}
+	if of == t && int32(acks-t.acked) > 0 {
+		t.acked = acks
+	}
+}
+
+// acknowledged is the connection that ExpStatSN of a request is about: of a Logout that names
+// another CID it is that one (RFC 7143 section 11.14.4). nil if that cannot be told.
+func (t *tap) acknowledged(op byte, h []byte) *tap {
+	cid := binary.BigEndian.Uint16(h[20:])
+	if op != tapLogout || h[1]&0x7f == 0 || cid == t.cid {
+		return t
+	}
+	if of := t.session.conns[cid]; of != nil && !of.deaf {
+		return of
+	}
+	return nil
 }

@@ -205,7 +205,7 @@ func (s *session) conn(cid uint16) *Conn {
 }
 
 // logoutForRecovery is the Logout of a connection, this or another one, that is
-// to be recovered (section 11.14).
+// to be recovered (section 11.14). Its ExpStatSN acknowledges that one's status.
 func (c *Conn) logoutForRecovery(now time.Duration, r *pdu.LogoutRequest) {
 	s := c.session
 	if s.params.ErrorRecoveryLevel < 2 {
@@ -218,12 +218,14 @@ func (c *Conn) logoutForRecovery(now time.Duration, r *pdu.LogoutRequest) {
 			c.sendLogout(r, pdu.LogoutCIDNotFound)
 			return
 		}
+		o.acknowledge(now, r.ExpStatSN)
 		s.remove(now, o)
 		c.sendLogout(r, pdu.LogoutSuccess)
 		return
 	}
 	c.sendLogout(r, pdu.LogoutSuccess)
 	s.failConn(now, o)
+	o.acknowledge(now, r.ExpStatSN)
 	s.remove(now, o)
 	if o == c {
 		o.finish(now)

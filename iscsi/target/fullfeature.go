@@ -22,7 +22,7 @@ func (c *Conn) handleFull(now time.Duration, p *pdu.PDU) {
 		}
 		return
 	}
-	if c.level > 0 {
+	if c.level > 0 && !c.closesOther(h) {
 		c.acknowledge(now, h.ExpStatSN())
 	}
 	if c.session.discovery && op != pdu.OpTextRequest && op != pdu.OpLogoutRequest &&

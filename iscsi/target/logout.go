@@ -40,6 +40,17 @@ func (c *Conn) handleLogout(now time.Duration, h *pdu.Header) error {
 	return nil
 }
 
+// closesOther says whether a PDU is the Logout of another connection: its ExpStatSN is that
+// one's, "the last ExpStatSN value for the connection to be closed" (RFC 7143 section
+// 11.14.4), and acknowledges nothing on the connection that carries it.
+func (c *Conn) closesOther(h *pdu.Header) bool {
+	if h.Opcode() != pdu.OpLogoutRequest {
+		return false
+	}
+	r, err := pdu.ParseLogoutRequest(h)
+	return err == nil && r.Reason != pdu.LogoutCloseSession && r.CID != c.cid
+}
+
 func (c *Conn) sendLogout(r *pdu.LogoutRequest, response uint8) {
 	p := &c.session.params
 	out := pdu.LogoutResponse{
