@@ -53,6 +53,9 @@ func up(c Config, stdout, stderr io.Writer) error {
 	if err != nil {
 		return explain(err)
 	}
+	for _, weak := range p.sessions[0].Offer.Auth.Warnings() {
+		log.Log(slog.LevelWarn, weak, "remedy", "a longer one, at the target as well")
+	}
 	folder, err := lockFolder()
 	if err != nil {
 		return err
