@@ -74,9 +74,6 @@ func (l *Ledger) drop(w *Write) {
 	w.Data = nil
 }
 
-// Unreserve gives back room for which no write was begun.
-func (l *Ledger) Unreserve(bytes uint64) { l.used -= bytes }
-
 // isKept reports whether w stands in the tree of kept writes.
 func (l *Ledger) isKept(w *Write) bool { return l.kept.first(w.Off, w.End) == w }
 

@@ -16,7 +16,7 @@ func TestReserve(t *testing.T) {
 			t.Errorf("Reserve(%d) = %v with %d used, want %v with %d", s.ask, got, l.Used(), s.want, s.used)
 		}
 	}
-	l.Unreserve(100)
+	l = NewLedger(100)
 	if !l.Reserve(101) {
 		t.Error("what is larger than the limit has no room, although there is nothing else")
 	}

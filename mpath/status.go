@@ -74,15 +74,14 @@ type PathStatus struct {
 
 // A Status describes the device as it is now.
 type Status struct {
-	State         string // striped, draining, queueing or failed
-	Paths         []PathStatus
-	Counters      Counters
-	Unstable      uint64 // bytes acknowledged and not known to be stable, as far as copies are kept
-	Retained      uint64 // bytes of memory that copies take or have reserved
-	Doubtful      int    // writes that a lost session may yet execute
-	NoPathFor     time.Duration
-	InFlight      int
-	FlushingSlots uint64
+	State     string // striped, draining, queueing or failed
+	Paths     []PathStatus
+	Counters  Counters
+	Unstable  uint64 // bytes acknowledged and not known to be stable, as far as copies are kept
+	Retained  uint64 // bytes of memory that copies take or have reserved
+	Doubtful  int    // writes that a lost session may yet execute
+	NoPathFor time.Duration
+	InFlight  int
 }
 
 // Status describes the device. It is made for people, a few times a second at most.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -76,13 +75,6 @@ func (l *Log) Log(level slog.Level, msg string, args ...any) {
 	case l.lines <- line:
 	default:
 		l.drops.Add(1)
-	}
-}
-
-// With gives a Log function that adds args to every line.
-func (l *Log) With(args ...any) func(level slog.Level, msg string, args ...any) {
-	return func(level slog.Level, msg string, more ...any) {
-		l.Log(level, msg, slices.Concat(args, more)...)
 	}
 }
 

@@ -79,8 +79,7 @@ func TestLogJSON(t *testing.T) {
 	var out bytes.Buffer
 	l := NewLog(&out, "info", "json")
 	l.Log(slog.LevelDebug, "hidden")
-	log := l.With("device", "disk")
-	log(slog.LevelWarn, "path lost", "portal", "h:3260", "err", errors.New("reset"),
+	l.Log(slog.LevelWarn, "path lost", "device", "disk", "portal", "h:3260", "err", errors.New("reset"),
 		"after", 1500*time.Millisecond, "n", 3)
 	l.Close()
 	var got map[string]any

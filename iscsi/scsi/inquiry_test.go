@@ -99,12 +99,6 @@ func TestSupportedPages(t *testing.T) {
 	equal(t, p.Has(0x86), false)
 	equalBytes(t, p.Append(nil), unhex(t, tgtPages))
 
-	n, err := VPDLength(unhex(t, tgtPages)[:4])
-	noError(t, err)
-	equal(t, n, 10)
-	_, err = VPDLength([]byte{0, 0, 1})
-	wantFormatError(t, err)
-
 	huge := append([]byte{0, 0, 0xff, 0xff}, make([]byte, 0xffff)...)
 	p, err = ParseSupportedPages(huge)
 	noError(t, err)

@@ -1,7 +1,5 @@
 package scsi
 
-import "fmt"
-
 // Mode pages (SPC-4 section 7.5, SBC-3 section 6.5).
 const (
 	ModePageCaching uint8 = 0x08
@@ -9,8 +7,8 @@ const (
 	ModePageAll     uint8 = 0x3f
 )
 
-// Mode is what MODE SENSE tells of a disk, and MODE SELECT sets: of the many
-// pages the two that matter to one who writes.
+// Mode is what MODE SENSE tells of a disk: of the many pages the two that matter
+// to one who writes.
 type Mode struct {
 	WriteProtected bool // WP
 	DPOFUA         bool // the DPO and FUA bits are obeyed
@@ -81,46 +79,6 @@ func pageLength(b []byte) int {
 		return 4
 	}
 	return 4 + int(be.Uint16(b[2:]))
-}
-
-// ParseModeSelect6 reads MODE SELECT(6) parameters over what m says now: only
-// the pages that are in b change it. Their header has no length, and WP and
-// DPOFUA are reserved there. An error means PARAMETER LIST LENGTH ERROR or, for
-// pages other than caching and control, INVALID FIELD IN PARAMETER LIST.
-func (m Mode) ParseModeSelect6(b []byte) (Mode, error) {
-	if len(b) < modeHeader6 {
-		return m, tooShort(modeSelectData, len(b), modeHeader6)
-	}
-	return m.selectPages(int(b[3]), b[modeHeader6:])
-}
-
-// ParseModeSelect10 reads MODE SELECT(10) parameters in the same way.
-func (m Mode) ParseModeSelect10(b []byte) (Mode, error) {
-	if len(b) < modeHeader10 {
-		return m, tooShort(modeSelectData, len(b), modeHeader10)
-	}
-	return m.selectPages(int(be.Uint16(b[6:])), b[modeHeader10:])
-}
-
-const modeSelectData = "MODE SELECT parameters"
-
-func (m Mode) selectPages(descriptors int, b []byte) (Mode, error) {
-	if descriptors > len(b) {
-		return m, tooShort(modeSelectData, len(b), descriptors)
-	}
-	changed := m
-	for b = b[descriptors:]; len(b) > 0; {
-		n := pageLength(b)
-		if n > len(b) {
-			return m, tooShort(modeSelectData, len(b), n)
-		}
-		if !changed.addPage(b[:n]) {
-			reason := fmt.Sprintf("page %02Xh of %d bytes cannot be set", b[0]&0x3f, n)
-			return m, &FormatError{modeSelectData, reason}
-		}
-		b = b[n:]
-	}
-	return changed, nil
 }
 
 // addPage takes over a page, and is false if it is another or too short.

@@ -66,36 +66,3 @@ func TestModeRoundTrip(t *testing.T) {
 	equalBytes(t, Mode{DPOFUA: true, HasCaching: true, WCE: true}.Append6(nil),
 		unhex(t, "17 00 10 00 0812 04 0000000000000000000000000000000000"))
 }
-
-func TestModeSelect(t *testing.T) {
-	now := Mode{DPOFUA: true, HasCaching: true, WCE: true, HasControl: true, UAIntlck: 2}
-	off := now
-	off.WCE = false
-	caching := "0812 00 0000000000000000000000000000000000"
-
-	got, err := now.ParseModeSelect6(unhex(t, "00 00 00 00"+caching))
-	noError(t, err)
-	equal(t, got, off)
-	got, err = now.ParseModeSelect10(unhex(t, "0000 00 00 00 00 0008 1122334455667788"+caching))
-	noError(t, err)
-	equal(t, got, off)
-	got, err = now.ParseModeSelect6(unhex(t, "00 00 00 00"))
-	noError(t, err)
-	equal(t, got, now)
-
-	for _, b := range []string{
-		"000000", "00000008 00", // descriptor cut
-		"00000000 0812 00", // page cut
-		"00000000 08",
-		"00000000 4a01 00",
-		"00000000 0800",                          // too short for its code
-		"00000000 010a" + "00000000000000000000", // a page that cannot be set
-		"00000000" + caching + "1c00",            // and nothing of it is done
-	} {
-		got, err := now.ParseModeSelect6(unhex(t, b))
-		wantFormatError(t, err)
-		equal(t, got, now)
-	}
-	_, err = now.ParseModeSelect10(make([]byte, 7))
-	wantFormatError(t, err)
-}

@@ -14,15 +14,6 @@ const (
 
 const vpdHeader = 4
 
-// VPDLength tells how long a page is, header included, from its first four
-// bytes; so that one cut at the allocation length may be asked for again.
-func VPDLength(b []byte) (int, error) {
-	if len(b) < vpdHeader {
-		return 0, tooShort("vital product data", len(b), vpdHeader)
-	}
-	return vpdHeader + int(be.Uint16(b[2:])), nil
-}
-
 // vpdBody checks the page code and gives what follows the header, cut at the
 // page length.
 func vpdBody(page uint8, b []byte) ([]byte, error) {
