@@ -278,7 +278,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range options(&all) {
-		if lineOf(open, o.key, "") == 0 && o.key != "name" && o.key != "coherent" {
+		if lineOf(open, o.key, "") == 0 && o.key != "name" {
 			t.Errorf("the sample does not tell of %s", o.key)
 		}
 	}

@@ -23,7 +23,7 @@ func newDiscover() *cobra.Command {
 		Args:  argCount(1, 1, "one HOST[:PORT]"),
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table",
-		"table, json, or url: URLs for `braid up`, LUN 0, a line for each portal")
+		"table, json, or url: URLs for braid up, LUN 0, a line for each portal")
 	flags := NewFlags(cmd.Flags(), loginFlags...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := choose(&output, []byte(output), "table", "json", "url"); err != nil {

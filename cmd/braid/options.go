@@ -25,7 +25,7 @@ func (o option) flag() string { return strings.ReplaceAll(o.key, "_", "-") }
 func options(c *Config) []option {
 	return []option{
 		{"urls", &c.URLs, "URL", "", true},
-		{"name", &c.Name, "NAME", "the device's name, for `up URL...`", false},
+		{"name", &c.Name, "NAME", "the device's name, where URLs are given", false},
 		{"nbd", &c.NBD, "WHERE",
 			"where to serve it: /dev/nbdN, auto, unix:PATH or tcp:HOST:PORT; repeatable (default auto)",
 			false},
