@@ -56,7 +56,10 @@ func commandWords(line string) []string {
 func checkDocumented(t *testing.T, file string, args []string) {
 	t.Helper()
 	cmd, rest, err := newRoot().Find(args)
-	if err == nil && cmd.HasParent() {
+	if err == nil && !cmd.HasParent() {
+		err = unknownCommand(args[0])
+	}
+	if err == nil {
 		err = cmd.ParseFlags(rest)
 	}
 	if err == nil {
