@@ -247,7 +247,7 @@ func (d *daemon) uri() string { return "nbd+unix:///?socket=" + d.socket }
 func (d *daemon) stop() {
 	d.t.Helper()
 	d.signal(os.Interrupt)
-	if code := d.code(10*time.Second + 2*time.Second); code != 0 {
+	if code := d.code(stopTime + slack); code != 0 {
 		d.t.Errorf("braid up ended with exit code %d after a signal", code)
 	}
 	if _, err := os.Stat(d.stateFile()); err == nil {

@@ -223,7 +223,7 @@ func TestTargetLosesCache(t *testing.T) {
 			for i := range 8 {
 				sh.must(fmt.Sprintf("write -P %d %dM 64k", i+1, 32+i))
 			}
-			load := fioLoad{uri: d.uri(), size: "24m", fsync: 64, iops: 400}.begin(t)
+			load := fioLoad{uri: d.uri(), size: "30m", fsync: 64, iops: 400}.begin(t)
 			for _, fault := range []string{"restart lose-cache down 500ms",
 				"restart lose-some half-open down 1s", "cut portal 1 for 1s", "blackhole portal 2 for 3s"} {
 				d.moreWrites(150)

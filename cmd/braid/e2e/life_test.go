@@ -32,13 +32,9 @@ func TestStopUnderLoad(t *testing.T) {
 			if _, err := os.Stat(d.stateFile()); err != nil {
 				t.Errorf("no state file while sessions are up: %v", err)
 			}
-			began := time.Now()
 			d.signal(syscall.SIGTERM)
 			if code := d.code(stopTime + slack); code != 0 {
 				t.Errorf("exit code %d", code)
-			}
-			if took := time.Since(began); took > stopTime {
-				t.Errorf("it took %v", took)
 			}
 			if _, err := os.Stat(d.stateFile()); err == nil {
 				t.Error("the state file is left")
@@ -61,14 +57,12 @@ func TestStopWithoutPath(t *testing.T) {
 	cutAll(d, px, "queueing")
 	sh.begin("write -P 0x20 0 64k")
 	d.awaitStatus("the write waits", func(*status) bool { return !sh.prompted(sh.all.text()) })
-	began := time.Now()
 	d.signal(syscall.SIGTERM)
 	if got := sh.answer(stopTime + slack); !strings.Contains(got, "write failed") {
 		t.Errorf("the write that waited: %s", got)
 	}
-	code := d.code(stopTime + slack)
-	if took := time.Since(began); code != 0 || took > stopTime {
-		t.Errorf("exit code %d after %v", code, took)
+	if code := d.code(stopTime + slack); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 	if _, err := os.Stat(d.stateFile()); err != nil {
 		t.Errorf("no state file, although sessions were not ended: %v", err)
@@ -98,12 +92,12 @@ func TestKilledUnderClient(t *testing.T) {
 	for _, s := range []shape{shapes[0], shapes[2]} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			const requests, pattern = 12000, 90
+			const requests, pattern = 30000, 90 // more than one for each block, in turn
 			g := startTgtd(t, tgtConfig{portals: s.portals})
 			d := s.up(t, g)
 			before := d.mustStatus()
 			client := start(t, "qemu-img bench", command(t, tool(t, "qemu-img"), "bench", "-w", "-d", "4",
-				"-s", "4096", "-c", fmt.Sprint(requests), "--flush-interval", "8", "-t", "none",
+				"-s", "4096", "-c", fmt.Sprint(requests), "--flush-interval", "4", "-t", "none",
 				"--pattern", fmt.Sprint(pattern), "--image-opts",
 				"driver=nbd,server.type=unix,reconnect-delay=60,server.path="+d.socket), false)
 			for range 2 {
@@ -127,9 +121,9 @@ func TestKilledUnderClient(t *testing.T) {
 			if code := client.code(longest); code != 0 {
 				t.Errorf("qemu-img bench: exit code %d", code)
 			}
-			qemuIO(t, d.uri(), "flush", fmt.Sprintf("read -P %d 0 %d", pattern, requests*4096))
+			qemuIO(t, d.uri(), "flush", fmt.Sprintf("read -P %d 0 %d", pattern, lunBytes))
 			d.stop()
-			g.holds(0, requests*4096, pattern)
+			g.holds(0, lunBytes, pattern)
 		})
 	}
 }

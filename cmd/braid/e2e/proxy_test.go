@@ -75,12 +75,13 @@ func (p *proxy) reset() {
 	}
 }
 
-// finish ends all connections in good order. New ones are taken.
+// finish ends all connections in good order: nothing more is sent. (One that is closed with
+// something in it that was not read is reset.) New ones are taken.
 func (p *proxy) finish() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for l := range p.links {
-		l.down.Close()
+		l.down.CloseWrite()
 	}
 }
 

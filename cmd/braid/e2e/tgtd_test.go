@@ -31,8 +31,9 @@ const port = 13260
 func addresses(t *testing.T, n int) []string {
 	t.Helper()
 	for range 100 {
-		network := networks.Add(1)
-		if list := freeAddresses(fmt.Sprintf("127.%d.%d", 64+os.Getpid()%128, network), n); list != nil {
+		network := os.Getpid()<<8 + int(networks.Add(1))
+		prefix := fmt.Sprintf("127.%d.%d", 64+network>>8%128, network%256)
+		if list := freeAddresses(prefix, n); list != nil {
 			return list
 		}
 	}
