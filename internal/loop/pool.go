@@ -33,8 +33,6 @@ type Pool struct {
 	pages  []page
 	free   [classes]int32 // heads of the lists of free pieces, -1 for none
 	inUse  int64
-
-	touched []bool // blocks given out since the last Trim
 }
 
 // page describes the piece that begins at a page; of the others the state is
@@ -63,11 +61,7 @@ func NewPool(size int64) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("buffer pool of %d bytes: %w", size, os.NewSyscallError("mmap", err))
 	}
-	p := &Pool{
-		region:  region,
-		pages:   make([]page, blocks*pagesPerBlock),
-		touched: make([]bool, blocks),
-	}
+	p := &Pool{region: region, pages: make([]page, blocks*pagesPerBlock)}
 	for c := range p.free {
 		p.free[c] = -1
 	}
@@ -111,9 +105,6 @@ func (p *Pool) Get(n int) []byte {
 	}
 	at := p.free[c]
 	p.unlink(at)
-	if c == classes-1 {
-		p.touched[at/pagesPerBlock] = true
-	}
 	for c > want {
 		c--
 		p.push(at+1<<c, uint8(c)) // the upper half stays free
@@ -182,24 +173,4 @@ func (p *Pool) unlink(at int32) {
 	if g.next >= 0 {
 		p.pages[g.next].prev = g.prev
 	}
-}
-
-// Trim gives the memory of all wholly free blocks back to the kernel and returns
-// how many bytes that were. It is for idle times: the pages have to be backed
-// again when they are used next.
-func (p *Pool) Trim() int64 {
-	var n int64
-	for at := p.free[classes-1]; at >= 0; at = p.pages[at].next {
-		b := at / pagesPerBlock
-		if !p.touched[b] {
-			continue
-		}
-		off := int(b) * MaxBuffer
-		if unix.Madvise(p.region[off:off+MaxBuffer], unix.MADV_DONTNEED) != nil {
-			return n
-		}
-		p.touched[b] = false
-		n += MaxBuffer
-	}
-	return n
 }

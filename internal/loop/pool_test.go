@@ -117,25 +117,6 @@ func TestPoolMisuse(t *testing.T) {
 	checkPool(t, p, nil)
 }
 
-func TestPoolTrim(t *testing.T) {
-	p := newPool(t, 4*MaxBuffer)
-	a, b := p.Get(MaxBuffer), p.Get(4096)
-	a[5], b[5] = 1, 2
-	p.Put(a)
-	if n := p.Trim(); n != MaxBuffer {
-		t.Errorf("%d bytes trimmed", n)
-	}
-	if n := p.Trim(); n != 0 {
-		t.Errorf("%d bytes trimmed again", n)
-	}
-	if a := p.Get(MaxBuffer); a[5] != 0 {
-		t.Error("the memory was not given back")
-	}
-	if b[5] != 2 {
-		t.Error("a used buffer was trimmed")
-	}
-}
-
 // Random use, where every buffer is filled with a number of its own and checked
 // before it goes back: two that overlap would spoil each other.
 func TestPoolProperty(t *testing.T) {
@@ -166,9 +147,6 @@ func TestPoolProperty(t *testing.T) {
 				}
 				if i%97 == 0 {
 					checkPool(t, p, out)
-				}
-				if i%1500 == 0 {
-					p.Trim()
 				}
 			}
 			for _, b := range out {
