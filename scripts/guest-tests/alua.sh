@@ -54,17 +54,10 @@ up sessions
 grep -q "$mode" /out/inquire || fail "inquire does not tell that it is $mode"
 within 10 states "active ghost"
 
-load() {
-	fio --eta=never --name=verified --filename=$device --rw=randrw --bsrange=4k-64k --size=24M \
-		--direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 \
-		--verify_backlog=128 --time_based --runtime=$1 --fsync=64 --output=/out/fio &
-	fio=$!
-}
-
 changes=0
 case $mode in
 implicit)
-	load 60
+	verified_load --filename=$device 60 64
 	while alive $fio; do
 		group 1 2
 		within 15 states "ghost active"
@@ -85,7 +78,7 @@ implicit)
 explicit)
 	# Only standby is left, by the target's own doing: braid asks it to change that. The states
 	# can be set here only where the target may change them itself, too.
-	load 75
+	verified_load --filename=$device 75 64
 	for i in 1 2; do echo 3 >$store/alua/g$i/alua_access_type; done
 	pause 5 $fio
 	group 2 2
@@ -104,7 +97,7 @@ explicit)
 	[ "$(status | jq .explicit_switches)" -gt 0 ] || fail "the target was never asked"
 	;;
 esac
-wait $fio || { tail -n 30 /out/fio; fail "fio"; }
+verified
 [ $changes -ge 1 ] || fail "nothing changed"
 status | jq -cM '{access_changes, group_switches, explicit_switches, flushes,
 	paths: [.paths[] | {state, alua, alua_group, reads, writes, failovers, retries}]}'

@@ -9,31 +9,14 @@ lun_ram 400
 portals
 up $shape
 
-make_fs $fs $device
-mount_fs $device
-mkdir $mnt/check $mnt/fio
-note "load for $seconds s"
-/in/fscheck run -dir $mnt/check -state /run/model -files 4 -for ${seconds}s &
-check=$!
-fio --eta=never --name=verified --directory=$mnt/fio --rw=randrw --bsrange=4k-64k --size=24M --direct=1 \
-	--ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --verify_backlog=128 \
-	--time_based --runtime=$seconds --fsync=64 --output=/out/fio &
-fio=$!
+load_fs $fs $seconds 64
 pull_paths_until_gone $check $fio
-wait $check || fail "fscheck"
-wait $fio || { tail -n 30 /out/fio; fail "fio"; }
+loaded
 [ $cuts -ge $((seconds / 25)) ] || fail "only $cuts cuts"
 within 40 whole
 [ "$(counted failovers)" -gt 0 ] || fail "no path was ever lost"
 
-note "unmount, check, compare"
-umount $mnt
-clean $fs $device
-mount_fs $device
-/in/fscheck verify -dir $mnt/check -state /run/model
-/in/fscheck run -dir $mnt/check -state /run/model -files 4 -ops 50
-umount $mnt
-clean $fs $device
+compare_fs $fs
 status | jq -cM '{paths: [.paths[] | {reads, writes, failovers, retries}], flushes, fences}'
 down
 no_errors

@@ -10,7 +10,6 @@ device=/dev/nbd0
 name=disk
 mnt=/mnt/$name
 braid_log=/out/braid.log
-paths=0 # how many network paths there are
 
 note() { printf '%7.1f %s\n' "$(cut -d ' ' -f 1 /proc/uptime)" "$*"; }
 
@@ -39,54 +38,21 @@ within() {
 	done
 }
 
-# ---- network: pairs p0-t0, p1-t1, ...; the t side is in a namespace of the target's
+# ---- network
 
-network() {
-	paths=$1
-	ip netns add tgt
-	ip -n tgt link set lo up
-	local i
-	for ((i = 0; i < paths; i++)); do
-		ip link add p$i type veth peer name t$i netns tgt
-		ip addr add 10.99.$i.1/24 dev p$i
-		ip link set p$i up
-		ip -n tgt addr add 10.99.$i.2/24 dev t$i
-		ip -n tgt link set t$i up
-	done
-}
-
-# Not "ip netns exec": that mounts a /sys of its own, without the target's folder.
-in_target() { nsenter --net=/run/netns/tgt "$@"; }
+target_space=tgt
+in_here() { "$@"; }
+source /in/guest-tests/network.sh
 
 # serve_in_target is for the background: $! is the program itself then.
-serve_in_target() { exec nsenter --net=/run/netns/tgt "$@"; }
-
-# cut HOW PATH breaks a path: drop swallows its packets, link takes the cable out at
-# the target, reset answers every segment with one.
-cut_path() {
-	note "path $2: $1"
-	case $1 in
-	drop)
-		in_target iptables -A INPUT -i t$2 -j DROP
-		in_target iptables -A OUTPUT -o t$2 -j DROP
-		;;
-	link) ip -n tgt link set t$2 down ;;
-	reset) in_target iptables -A INPUT -i t$2 -p tcp -j REJECT --reject-with tcp-reset ;;
-	esac
-}
-
-heal_path() {
-	note "path $1: restored"
-	in_target iptables -F
-	ip -n tgt link set t$1 up
-}
+serve_in_target() { exec nsenter --net=/run/netns/$target_space "$@"; }
 
 # pull_paths_until_gone PID... cuts one path after the other, each for $cut_for seconds
 # with $heal_for before and after, until the processes have ended; how it is cut changes.
 # How often is in $cuts.
 cut_for=8 heal_for=6
 pull_paths_until_gone() {
-	local how=(drop link reset) i
+	local how=(drop link-there reset) i
 	cuts=0
 	while alive "$@"; do
 		i=$((cuts % paths))
@@ -247,7 +213,7 @@ down() {
 	local code=0
 	wait $braid || code=$?
 	[ $code = 0 ] || fail "braid ended with $code"
-	[ ! -e /sys/block/${device#/dev/}/pid ] || fail "the kernel still has $device"
+	within 5 [ ! -e /sys/block/${device#/dev/}/pid ]
 }
 
 # counted prints a sum over all paths, like: counted failovers
@@ -282,6 +248,48 @@ clean() {
 mount_fs() {
 	mkdir -p $mnt
 	mount "$@" $mnt
+}
+
+# verified_load WHERE SECONDS WRITES has fio write and compare, with a flush after so many
+# writes, in the background ($fio). WHERE is its option for a folder or a device.
+verified_load() {
+	fio --eta=never --name=verified $1 --rw=randrw --bsrange=4k-64k --size=24M --direct=1 \
+		--ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --verify_backlog=128 \
+		--time_based --runtime=$2 --fsync=$3 --output=/out/fio &
+	fio=$!
+}
+
+verified() { wait $fio || { tail -n 30 /out/fio; fail "fio"; }; }
+
+# load_fs FS SECONDS WRITES makes and mounts a file system, and loads it with that and with
+# random operations against a model ($check).
+load_fs() {
+	make_fs $1 $device
+	mount_fs $device
+	mkdir $mnt/check $mnt/fio
+	note "load for $2 s"
+	/in/fscheck run -dir $mnt/check -state /run/model -files 4 -for ${2}s &
+	check=$!
+	verified_load --directory=$mnt/fio $2 $3
+}
+
+# loaded waits for the end of that load, which may have met no error.
+loaded() {
+	wait $check || fail "fscheck"
+	verified
+}
+
+# compare_fs FS unmounts it, checks it, compares what is there with the model, and does
+# some more.
+compare_fs() {
+	note "unmount, check, compare"
+	umount $mnt
+	clean $1 $device
+	mount_fs $device
+	/in/fscheck verify -dir $mnt/check -state /run/model
+	/in/fscheck run -dir $mnt/check -state /run/model -files 4 -ops 50
+	umount $mnt
+	clean $1 $device
 }
 
 # target_gone takes the target away, so that what backs its LUN is free.

@@ -6,20 +6,10 @@ fs=$1 shape=$2 seconds=${3:-70}
 network 2
 target_modules
 lun_block /dev/vdb
-[ $shape != mcs ] || time2wait=4
 portals
 up $shape
 
-make_fs $fs $device
-mount_fs $device
-mkdir $mnt/check $mnt/fio
-note "load for $seconds s"
-/in/fscheck run -dir $mnt/check -state /run/model -files 4 -for ${seconds}s &
-check=$!
-fio --eta=never --name=verified --directory=$mnt/fio --rw=randrw --bsrange=4k-64k --size=24M --direct=1 \
-	--ioengine=libaio --iodepth=8 --verify=crc32c --verify_fatal=1 --verify_backlog=128 \
-	--time_based --runtime=$seconds --fsync=16 --output=/out/fio &
-fio=$!
+load_fs $fs $seconds 16
 
 restarts=0
 while alive $check $fio; do
@@ -35,17 +25,11 @@ while alive $check $fio; do
 	restarts=$((restarts + 1))
 	within 60 whole
 done
-wait $check || fail "fscheck"
-wait $fio || { tail -n 30 /out/fio; fail "fio"; }
+loaded
 [ $restarts -ge 2 ] || fail "only $restarts restarts"
 within 60 whole
 
-note "unmount, check, compare"
-umount $mnt
-clean $fs $device
-mount_fs $device
-/in/fscheck verify -dir $mnt/check -state /run/model
-umount $mnt
+compare_fs $fs
 status | jq -cM '{paths: [.paths[] | {reads, writes, failovers, retries}], flushes, fences, replays}'
 down
 no_errors
