@@ -65,7 +65,9 @@ multipath_up() {
 	echo "$multipath_conf" >/etc/multipath.conf
 	multipathd
 	within 30 multipath_whole
-	mapped=$(echo /dev/mapper/mpath?)
+	# Its name in /dev comes from udevd, a moment later.
+	within 20 compgen -G '/dev/mapper/mpath?' >/run/mapped
+	mapped=$(cat /run/mapped)
 	multipathd show config local >/out/multipath.conf
 	multipath -ll >/out/multipath
 }
