@@ -338,6 +338,63 @@ func TestFenceIsNoSync(t *testing.T) {
 	r.want(f, EIO)
 }
 
+// TestFenceSyncAfterLoss: the cache is lost after the sibling has shown that it lives, and
+// before a session made only to fence has synced. Its SYNC says nothing of what was lost, and
+// the unit attention that would tell was taken for that of a new nexus: the sibling has to be
+// heard once more.
+func TestFenceSyncAfterLoss(t *testing.T) {
+	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
+	r.want(r.flush(), OK)
+	q := r.write(0, 512, 1)
+	on, other := r.outOn(q)
+	r.want(q, OK)
+	r.refuse[on.slot] = errors.New("no route to host")
+	r.slow[other.slot] = true
+	on.kill(errCut)
+	f := r.flush()
+	r.after(5 * time.Second)
+	r.wantHeld(f)
+	fence := r.paths[len(r.paths)-1]
+	if fence.slot != on.slot || fence.via != other.slot {
+		t.Fatalf("no session was made only to fence: %v", r.opened)
+	}
+	r.lun.loseCache()
+	other.answer = once(scsi.OpTestUnitReady, check(scsi.UnitAttention, 0x29, 0))
+	other.hold = func(*scsi.Command, scsi.CDB) bool { return true }
+	fence.up = true
+	r.wantHeld(f)
+	other.hold = nil
+	r.want(f, EIO)
+	r.want(r.flush(), OK)
+}
+
+// TestFenceSyncIsSettled: the same without a loss. The flush is done as soon as the sibling
+// has answered, or is not there any more while another one is.
+func TestFenceSyncIsSettled(t *testing.T) {
+	for _, dies := range []bool{false, true} {
+		r := ready(t, 3, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
+		r.want(r.flush(), OK)
+		q := r.write(0, 512, 1)
+		on, other := r.outOn(q)
+		r.want(q, OK)
+		other.hold = holding(scsi.OpTestUnitReady)
+		r.refuse[on.slot] = errors.New("no route to host")
+		r.after(ms)
+		on.kill(errCut)
+		f := r.flush()
+		r.after(5 * time.Second)
+		r.wantHeld(f)
+		if other.hold = nil; dies {
+			r.refuse[other.slot] = errors.New("no route to host")
+			other.kill(errCut)
+		}
+		r.want(f, OK)
+		if r.lun.stable[0] != 1 {
+			t.Error("it is not stable")
+		}
+	}
+}
+
 // TestLossOfAPart: a write of several parts is acknowledged after a loss that was told, and
 // one of its parts is among what was lost: it is told again.
 func TestLossOfAPart(t *testing.T) {

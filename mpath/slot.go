@@ -13,7 +13,7 @@ import (
 //	down -> opening -> recording -> probing -> proving -> ghost <-> active
 //	  ^        |           |           |          |         |         |
 //	  +--------+-----------+-----------+----------+---------+---------+  the session died
-//	opening -> fencing -> leaving -> down: a session that only fences
+//	opening -> fencing -> settling -> leaving -> down: a session that only fences
 type slotState uint8
 
 const (
@@ -25,6 +25,7 @@ const (
 	ghost                      // works, and waits for its turn
 	active                     // carries I/O
 	fencing                    // it is only there to end its predecessor's tasks
+	settling                   // and has synced; its siblings must show that they live
 	leaving                    // it logs out
 	closed                     // nothing more happens here
 )
@@ -55,8 +56,7 @@ type slot struct {
 	several    bool            // connections of the session that was lost
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
-	diedAt     time.Duration   // when the last one that carried I/O was lost
-	verifiedAt time.Duration   // before it carries I/O its siblings answer something newer
+	verifiedAt time.Duration   // before it carries I/O, or counts, its siblings answer something newer
 	retryAt    time.Duration
 	failures   int    // sessions in a row that did not become active
 	prompt     bool   // the session came up at the first try
@@ -139,6 +139,11 @@ func (d *Device) stepSlot(s *slot) {
 	case proving:
 		if d.siblingsProven(s, s.verifiedAt) {
 			d.activate(s)
+		}
+	case settling:
+		if d.siblingsProven(s, s.verifiedAt) {
+			d.ledger.Settled(s.index)
+			d.endFencing(s)
 		}
 	}
 }
@@ -259,7 +264,6 @@ func (d *Device) lose(s *slot) {
 	if alive { // what carried nothing has nothing to do with the fence
 		d.record(s, s.path.Nexus()) // the target may have named other times
 		s.fence.lastSent = s.path.LastSent()
-		s.diedAt = d.now
 	}
 	s.notBefore = max(s.notBefore, d.waitsUntil(s))
 	s.path, s.probe, s.keyed = nil, nil, false

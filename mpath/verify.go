@@ -64,16 +64,24 @@ func (d *Device) probed(s *slot, o *op) {
 	d.stepProbe(s)
 }
 
-// fenced ends a session that was made only to fence. If it synced, what its predecessor
-// wrote is stable, unless the target has restarted and no sibling has noticed yet.
+// fenced is told when a session that was made only to fence has done that. If it synced, what
+// its predecessor wrote is stable, unless the cache was lost before that. A unit attention
+// that would tell of it is what every new nexus finds, but the siblings', as long as there
+// are any, have been there before: they must answer something newer than the SYNC.
 func (d *Device) fenced(s *slot) {
-	same := int(s.path.Nexus().TPGT) == s.fence.tpgt
-	switch {
-	case s.probe.denied:
+	if s.probe.denied {
 		d.ledger.Bequeath(s.index)
-	case s.probe.left == 0 && same && d.siblingsProven(s, s.diedAt):
-		d.ledger.Settled(s.index)
+	} else if s.probe.left == 0 && int(s.path.Nexus().TPGT) == s.fence.tpgt {
+		s.verifiedAt = d.now
+		d.enter(s, settling)
+		d.checkSiblings()
+		return
 	}
+	d.endFencing(s)
+}
+
+// endFencing logs a session out that was made only to fence.
+func (d *Device) endFencing(s *slot) {
 	d.rounds.Step()
 	s.keyed, s.probe = s.probe.registered, nil
 	d.enter(s, leaving)
