@@ -127,13 +127,16 @@ func (d *Device) accessAnswered(s *slot, o *op) {
 	err, n := o.cmd.Err, o.cmd.Transferred
 	d.freeOp(o)
 	a.asking = false
+	v := verdict{}
+	if err != nil {
+		v = judge(err)
+		d.notice(s, v.notice)
+	}
 	if s.state != active && s.state != ghost {
 		return // it is looked at again anyway
 	}
 	a.askAt = d.now + d.pollPause(s)
 	if err != nil {
-		v := judge(err)
-		d.notice(s, v.notice)
 		switch {
 		case v.action == again: // a unit attention: the answer may be another now
 			a.askAt = d.now + busyMin

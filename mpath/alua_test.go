@@ -350,3 +350,53 @@ func TestAccessPolls(t *testing.T) {
 		t.Error(n, "questions in ten minutes")
 	}
 }
+
+// TestLossHeardInStandby: while no path carries I/O, sessions in standby are the only ones that
+// were there when the cache was lost. What they tell of is not what every new nexus finds, and
+// none may be passed over.
+func TestLossHeardInStandby(t *testing.T) {
+	attention := check(scsi.UnitAttention, 0x29, 0)
+	for name, hear := range map[string]func(r *rig){
+		"when it is verified": func(r *rig) {
+			r.path(1).answer = once(scsi.OpTestUnitReady, attention)
+		},
+		"of its own accord": func(r *rig) {
+			r.path(1).heard = []scsi.Attention{scsi.CacheLoss}
+		},
+		"by a question that was out when it was verified": func(r *rig) {
+			r.path(1).hold = holding(scsi.OpInquiry)
+			r.after(2 * accessPoll)
+			r.d.askAccess(r.d.slots[1])
+			r.path(1).answer = once(scsi.OpMaintenanceIn, attention)
+			r.run()
+			r.path(1).hold = nil
+		},
+		"by another one than comes": func(r *rig) {
+			r.path(1).kill(errCut)
+			r.after(time.Minute)
+			r.path(2).hold = nil
+			r.path(2).answer = onceAny(attention)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := aluaRig(t, []fakePort{{group: 1}, {group: 2, state: scsi.Standby},
+				{group: 3, state: scsi.Standby}}, func(c *Config) { c.Retain = 0 })
+			r.wantStates("active ghost ghost")
+			r.want(r.flush(), OK)
+			r.want(r.write(0, 4096, 1), OK)
+			r.refuse[0] = errCut
+			r.path(0).kill(errCut)
+			r.run()
+			r.path(2).hold = func(*scsi.Command, scsi.CDB) bool { return true }
+			r.ports[1].state = optimized
+			r.lun.loseCache()
+			hear(r)
+			r.after(2 * accessPoll)
+			r.comeBack()
+			r.after(time.Minute)
+			r.path(2).hold = nil
+			r.want(r.flush(), EIO)
+			r.want(r.flush(), OK)
+		})
+	}
+}

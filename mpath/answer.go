@@ -280,7 +280,7 @@ func (d *Device) notice(s *slot, a scsi.Attention) {
 // hear acts on what the target told of its own accord.
 func (d *Device) hear(s *slot) {
 	for a, ok := s.path.Heard(); ok; a, ok = s.path.Heard() {
-		if s.inLedger {
+		if s.witness {
 			d.notice(s, a)
 		}
 	}

@@ -186,34 +186,3 @@ func (d *Device) unfenced() bool {
 	}
 	return false
 }
-
-// checkSiblings asks every other session for a sign of life: whatever took one path may
-// have taken the target with what its cache held.
-func (d *Device) checkSiblings() {
-	for _, s := range d.slots {
-		if s.inLedger && s.proven < d.now {
-			d.check(s)
-		}
-	}
-}
-
-// check asks one session for a sign of life.
-func (d *Device) check(s *slot) {
-	o := d.newOp(opCheck)
-	o.cmd.CDB, o.cmd.Dir, o.cmd.Timeout = scsi.TestUnitReady(), scsi.None, probeTimeout
-	d.submit(s, o)
-}
-
-// siblingsProven reports whether every other living session has answered something that
-// was sent since then: since s was verified, for one. Until then one of them may have died
-// with its target, or may have to tell of a loss of the cache, without being noticed, and
-// data that only it acknowledged would read as old data. The unit attentions that s itself
-// met say nothing: they are what every new nexus finds.
-func (d *Device) siblingsProven(s *slot, since time.Duration) bool {
-	for _, o := range d.slots {
-		if o != s && o.inLedger && o.proven < since {
-			return false
-		}
-	}
-	return true
-}

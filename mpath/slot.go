@@ -48,6 +48,7 @@ type slot struct {
 	busySince time.Duration // of a SYNC; never if it was not refused as BUSY
 
 	inLedger   bool            // the ledger counts the session as alive
+	witness    bool            // the session was verified: what it tells of has happened since
 	proven     time.Duration   // a command sent then, or later, was answered
 	clearedAt  time.Duration   // when it was last found not to be dead
 	suspectAt  time.Duration   // since when it is slow; never if it is not
@@ -56,7 +57,7 @@ type slot struct {
 	several    bool            // connections of the session that was lost
 	upAt       time.Duration   // when it became active last
 	ends       []time.Duration // when the target ended it soon after, within the last minute
-	verifiedAt time.Duration   // before it carries I/O, or counts, its siblings answer something newer
+	verifiedAt time.Duration   // before it counts, its siblings answer something newer
 	retryAt    time.Duration
 	failures   int    // sessions in a row that did not become active
 	prompt     bool   // the session came up at the first try
@@ -205,10 +206,8 @@ func (d *Device) activate(s *slot) {
 		d.ledger.Rest(s.index, true)
 		d.ledger.Up(s.index)
 		d.rounds.Step()
-		if d.anyProving() {
-			d.check(s) // it was not there when they asked their siblings
-		}
 	}
+	d.testifies(s)
 	d.arrange()
 	if s.state == ghost {
 		d.log(slog.LevelInfo, "path stands by", "path", s.name, "reserve", s.flaps.marginal(d.now))
@@ -226,19 +225,11 @@ func (d *Device) standBy(s *slot) {
 	if s.rec.inUse && !s.inLedger {
 		d.ledger.Bequeath(s.index)
 	}
+	d.testifies(s)
 	d.log(slog.LevelInfo, "path stands by", "path", s.name, "state", s.access.state)
 	d.arrange()
 	s.access.askAt = d.now + d.pollPause(s)
 	d.countPaths()
-}
-
-func (d *Device) anyProving() bool {
-	for _, s := range d.slots {
-		if s.state == proving {
-			return true
-		}
-	}
-	return false
 }
 
 // lose buries a dead session: its commands come back, what they mean is told to the
@@ -266,7 +257,7 @@ func (d *Device) lose(s *slot) {
 		s.fence.lastSent = s.path.LastSent()
 	}
 	s.notBefore = max(s.notBefore, d.waitsUntil(s))
-	s.path, s.probe, s.keyed = nil, nil, false
+	s.path, s.probe, s.keyed, s.witness = nil, nil, false, false
 	s.access.asking, s.access.askAt = false, never
 	d.arrange()
 	clean := errors.Is(err, scsi.ErrLoggedOut)

@@ -52,7 +52,7 @@ func (d *Device) probed(s *slot, o *op) {
 		return
 	}
 	p.busy = false
-	if s.inLedger && o.cmd.Err != nil { // an established nexus that is looked at again
+	if s.witness && o.cmd.Err != nil { // an established nexus that is looked at again
 		d.notice(s, judge(o.cmd.Err).notice)
 	}
 	err := p.answer(d.now, &o.cmd)
