@@ -163,7 +163,7 @@ func (d *Device) flushed(b *barrier.Flush) {
 		r.fail(EIO, b.Err)
 		d.owes(r.Client) // it is told of a loss by this
 		d.stats.Flushes.Failed++
-	case d.owes(r.Client), f.losses != d.ledger.Losses(): // what it covers may be lost
+	case d.concerns(r), f.losses != d.ledger.Losses(): // what it covers may be lost
 		r.fail(EIO, barrier.ErrNotStable)
 		d.stats.Flushes.Failed++
 	}
@@ -171,6 +171,20 @@ func (d *Device) flushed(b *barrier.Flush) {
 	f.req, f.next = nil, d.freeFlushes
 	d.freeFlushes = f
 	d.finish(r)
+}
+
+// concerns reports whether a flush has to tell of a loss: the last one if nobody was told.
+func (d *Device) concerns(r *Request) bool {
+	if d.stopping != nil && r == &d.stopping.req {
+		return d.untold()
+	}
+	return d.owes(r.Client)
+}
+
+// untold reports whether no client was told of the last loss.
+func (d *Device) untold() bool {
+	d.markLoss()
+	return d.losses > 0 && len(d.told) == 0
 }
 
 // owes reports, once to each client that was there, that acknowledged data of which no
@@ -203,6 +217,14 @@ func (d *Device) tellAgain() {
 	d.markLoss()
 	d.lossMark = d.youngest
 	clear(d.told)
+}
+
+// Resumed takes note of another connection of a client that was there before: the kernel,
+// which means the device and not the connection. It is told of the last loss in any case:
+// the answer that told it may have been lost with the connection before.
+func (d *Device) Resumed(client uint64) {
+	d.Arrived(client)
+	d.lossMark = d.youngest
 }
 
 // Arrived takes note of a client before its first request: from now on a loss of data is

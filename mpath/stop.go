@@ -1,6 +1,7 @@
 package mpath
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,6 +17,7 @@ type stopping struct {
 	req     Request
 	flushed bool
 	logout  bool
+	err     error // why some of what was acknowledged may not be stable
 }
 
 func (s *stopping) deadline() time.Duration { return min(s.failAt, s.until) }
@@ -42,6 +44,22 @@ func (d *Device) Stopped() bool {
 	return d.stopping.logout && d.allClosed()
 }
 
+// StopErr is why some of what was acknowledged may not be on stable storage, once the device
+// has Stopped: nil if the last flush succeeded, or nothing had to be flushed. A loss of data
+// without copies that no client was told of is such a reason too.
+func (d *Device) StopErr() error {
+	s := d.stopping
+	switch {
+	case s == nil || !d.wrote:
+		return nil
+	case !s.flushed:
+		return errNotFlushed
+	}
+	return s.err
+}
+
+var errNotFlushed = errors.New("the last flush did not end in time")
+
 func (d *Device) allClosed() bool {
 	for _, s := range d.slots {
 		if s.path != nil {
@@ -61,10 +79,18 @@ func (d *Device) stepStop() {
 		if !d.anyActive() || d.inFlight > 0 {
 			d.log(slog.LevelError, "stopping with I/O that waits for a path", "requests", d.inFlight)
 			d.failWaiting(ESHUTDOWN, errStopping)
-			s.flushed = s.flushed || !d.anyActive()
+			if !s.flushed && !d.anyActive() {
+				s.flushed = true
+				if d.ledger.Unstable() > 0 || d.untold() {
+					s.err = errNotFlushed
+				}
+			}
 		}
 	}
 	if !s.flushed && s.flush == nil && d.inFlight == 0 {
+		if s.flushed = d.ReadOnly() && !d.wrote; s.flushed {
+			return
+		}
 		s.flush = d.newFlush(&s.req, barrier.All)
 		s.req.Op = Flush
 		d.inFlight++
@@ -85,7 +111,10 @@ func (d *Device) stopFlushed() {
 	s := d.stopping
 	s.flushed = true
 	if s.req.Err != OK {
-		d.log(slog.LevelError, "the last flush failed", "error", s.req.Reason)
+		if s.err = s.req.Reason; errors.Is(s.err, errStopping) {
+			s.err = errNotFlushed
+		}
+		d.log(slog.LevelError, "the last flush failed", "error", s.err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"braid/internal/loop"
 	"braid/internal/stack"
+	"braid/mpath"
 )
 
 const (
@@ -48,7 +49,7 @@ type daemon struct {
 	listeners []loop.Listener
 	addresses []string      // of the exports; as configured until they are there
 	kernel    *kernelExport // the export that is one; nil if none is, or not any more
-	unflushed uint64        // bytes that were not on stable storage at the end
+	unflushed error         // why some of what was written may not be on stable storage at the end
 	err       error         // why it ended, valid after the loop has
 }
 
@@ -79,7 +80,7 @@ func (d *daemon) Step(now time.Duration) time.Duration {
 		}
 	case stopping:
 		if d.stack.Device().Stopped() {
-			d.unflushed = d.stack.Device().Status(now).Unstable
+			d.unflushed = unflushed(d.stack.Device(), now)
 			d.phase, d.leaveBy = leaving, now+lastMoment
 		}
 	case leaving:
@@ -260,8 +261,19 @@ func (d *daemon) Down(ctx context.Context) error {
 	if d.err != nil {
 		return d.err
 	}
-	if d.unflushed > 0 {
-		return fmt.Errorf("stopped, but %s could not be flushed", bytesShort(d.unflushed))
+	return d.unflushed
+}
+
+// unflushed says what of a device that has stopped could not be flushed, and why.
+func unflushed(dev *mpath.Device, now time.Duration) error {
+	err, left := dev.StopErr(), dev.Status(now).Unstable
+	switch {
+	case left > 0 && err != nil:
+		return fmt.Errorf("stopped, but %s could not be flushed: %w", bytesShort(left), err)
+	case left > 0:
+		return fmt.Errorf("stopped, but %s could not be flushed", bytesShort(left))
+	case err != nil:
+		return fmt.Errorf("stopped, but data that was not flushed before may be lost: %w", err)
 	}
 	return nil
 }

@@ -140,8 +140,8 @@ func (d *daemon) run(stdout io.Writer) error {
 	if err := d.loop.Run(d); err != nil {
 		return err
 	}
-	if d.unflushed > 0 {
-		d.log.Log(slog.LevelError, "unflushed data is left behind", "bytes", d.unflushed)
+	if d.unflushed != nil {
+		d.log.Log(slog.LevelError, d.unflushed.Error())
 	}
 	return explain(d.err)
 }

@@ -22,7 +22,7 @@ func (k *Stack) AcceptKernel(now time.Duration, adopt func(loop.Stream) loop.Soc
 	if conn == nil {
 		return false
 	}
-	k.dev.Arrived(conn.ID())
+	k.dev.Resumed(conn.ID())
 	c := &client{Conn: conn, stack: k, gone: gone}
 	c.sock = adopt(c)
 	k.clients = append(k.clients, c)

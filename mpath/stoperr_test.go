@@ -1,0 +1,97 @@
+package mpath
+
+import (
+	"testing"
+	"time"
+
+	"braid/barrier"
+	"braid/iscsi/scsi"
+)
+
+// TestStopErr: the end in good order says whether some of what was acknowledged may not be
+// stable.
+func TestStopErr(t *testing.T) {
+	refused := check(scsi.MediumError, 0x0c, 0)
+	for _, c := range []struct {
+		name   string
+		retain uint64
+		before func(r *rig)
+		want   error
+	}{
+		{"all is well", 0, func(*rig) {}, nil},
+		{"the flush is refused", 0, func(r *rig) {
+			r.path(0).answer = times(9, scsi.OpSynchronizeCache16, refused)
+		}, barrier.ErrNotStable},
+		{"nothing was unstable, and no path is left", 0, func(r *rig) {
+			r.want(r.flush(), OK)
+			r.noPath()
+		}, nil},
+		{"copies, and no path is left", 1 << 20, func(r *rig) { r.noPath() }, errNotFlushed},
+		{"no copies, and no path is left", 0, func(r *rig) { r.noPath() }, barrier.ErrNotStable},
+		{"a read waits for a path as well", 0, func(r *rig) {
+			r.noPath()
+			r.read(0, 512)
+		}, errNotFlushed},
+		{"the same, and a client was told", 0, func(r *rig) {
+			r.noPath()
+			r.want(r.flush(), EIO)
+		}, nil},
+		{"lost, and nobody was told", 0, func(r *rig) {
+			r.noPath()
+			r.run()
+			r.comeBack()
+			r.after(time.Minute)
+		}, barrier.ErrNotStable},
+		{"lost, and somebody was told", 0, func(r *rig) {
+			r.noPath()
+			r.want(r.flush(), EIO)
+			r.comeBack()
+			r.after(time.Minute)
+		}, nil},
+		{"the target hangs", 0, func(r *rig) {
+			r.path(0).hold = func(*scsi.Command, scsi.CDB) bool { return true }
+		}, errNotFlushed},
+		{"it never was written to", 0, func(r *rig) {
+			r.d.wrote = false
+			r.path(0).answer = times(9, scsi.OpSynchronizeCache16, refused)
+		}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := ready(t, 1, retaining(c.retain))
+			r.want(r.flush(), OK)
+			r.want(r.write(0, 512, 1), OK)
+			c.before(r)
+			r.run()
+			r.d.Stop(r.now, 10*time.Second)
+			r.after(11 * time.Second)
+			if got := r.d.StopErr(); !r.d.Stopped() || got != c.want {
+				t.Errorf("stopped: %v, error %v, want %v", r.d.Stopped(), got, c.want)
+			}
+		})
+	}
+}
+
+// TestResumed: the kernel means the device, and not the connection: whoever comes for it after
+// a loss is told, also if the answer that told of it may have been lost with a connection.
+func TestResumed(t *testing.T) {
+	r := ready(t, 1, retaining(0))
+	flush := func(client uint64, want Errno) {
+		t.Helper()
+		r.want(r.submit(&Request{Op: Flush, Client: client}), want)
+	}
+	r.d.Resumed(1)
+	flush(1, OK)
+	r.want(r.submit(&Request{Op: Write, Length: 512, Data: chunks(512, 1), Client: 1}), OK)
+	r.noPath()
+	r.run()
+	r.d.Resumed(2)
+	flush(2, EIO)
+	flush(2, OK)
+	r.d.Resumed(3)
+	r.comeBack()
+	r.after(time.Minute)
+	flush(3, EIO)
+	flush(3, OK)
+	r.d.Arrived(4)
+	flush(4, OK)
+}
