@@ -108,3 +108,29 @@ func TestNoPathFail(t *testing.T) {
 		})
 	}
 }
+
+// A last flush that fails is an error of `braid down`, also where no copies are kept of what
+// was not flushed before.
+func TestDownCannotFlush(t *testing.T) {
+	t.Parallel()
+	for _, retain := range []string{"0", "64MiB"} {
+		t.Run("retain "+retain, func(t *testing.T) {
+			e := startEmbedded(t, 2)
+			d := newDaemon(t, "--retain", retain)
+			d.launch(t, e.urls()...)
+			d.awaitReady()
+			c := dialRaw(t, d.socket)
+			c.write(0, 64<<10, 7)
+			e.fault("refuse 99 flushes medium-error")
+			code, _, said := braidIn(t, d.folder, "down", d.control)
+			if code != 1 {
+				t.Errorf("exit code %d", code)
+			}
+			contains(t, oneLine(t, said), "stopped", "flush", "could not be made stable")
+			if code := d.code(patience); code != 0 {
+				t.Errorf("exit code of the daemon %d", code)
+			}
+			contains(t, d.all.text(), "the last flush failed", "stopped, but")
+		})
+	}
+}
