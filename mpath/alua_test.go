@@ -351,6 +351,21 @@ func TestAccessPolls(t *testing.T) {
 	}
 }
 
+// TestNoFailbackWithoutPaths: a failback that was due when the paths went is not waited for.
+func TestNoFailbackWithoutPaths(t *testing.T) {
+	r := aluaRig(t, []fakePort{{group: 1, state: nonOptimized}, {group: 2, state: scsi.Standby}},
+		func(c *Config) { c.Failback = time.Second })
+	r.wantStates("active ghost")
+	r.want(r.write(0, 4096, 1), OK)
+	r.ports[1].state = optimized
+	r.after(accessPoll)
+	r.noPath()
+	r.after(time.Minute)
+	if next := r.d.Deadline(); next <= r.now {
+		t.Errorf("the deadline is %v, now is %v", next, r.now)
+	}
+}
+
 // TestLossHeardInStandby: while no path carries I/O, sessions in standby are the only ones that
 // were there when the cache was lost. What they tell of is not what every new nexus finds, and
 // none may be passed over.

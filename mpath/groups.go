@@ -87,6 +87,7 @@ func (d *Device) arrange() {
 	}
 	switch {
 	case bestRank == rankNone:
+		g.failbackAt = never
 		d.lack()
 		return
 	case best == g.key:

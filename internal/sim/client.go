@@ -343,7 +343,7 @@ func (c *client) ready(export []byte) {
 // serve sends what waited for the connection.
 func (c *client) serve() {
 	c.state, c.trying = clientReady, false
-	c.w.audit.crash.arrived(c.index, c.w.audit.moment)
+	c.w.audit.crash.arrived(c.index, c.w.audit.moment, c.style == byKernel)
 	waiting := c.waiting
 	c.waiting = nil
 	for _, r := range waiting {

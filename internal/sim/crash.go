@@ -11,7 +11,8 @@ package sim
 // A daemon that lives and has no copy must tell: the next flush of every client that was
 // connected at the loss fails. A flush that succeeds without that promises the lost writes
 // like any others. Where no copies are kept at all, a client that came after a write was
-// acknowledged is promised nothing of it.
+// acknowledged is promised nothing of it; but the kernel means the device, and not one of its
+// connections.
 type crash struct {
 	possible bool // what is acknowledged may be lost in this run
 
@@ -39,9 +40,12 @@ func newCrash() crash {
 	return crash{told: map[int]uint64{}, came: map[int]uint64{}, tolds: map[int]int{}}
 }
 
-// arrived takes note of a new connection of a client.
-func (c *crash) arrived(client int, moment uint64) {
-	c.came[client], c.tolds[client] = moment, 0
+// arrived takes note of a new connection of a client. The kernel is there all the time.
+func (c *crash) arrived(client int, moment uint64, kernel bool) {
+	c.tolds[client] = 0
+	if !kernel {
+		c.came[client] = moment
+	}
 }
 
 // mayTell reports whether there may have been a loss to tell of.

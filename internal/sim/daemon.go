@@ -25,7 +25,6 @@ type daemon struct {
 	recorded uint64 // version of the state that was handed to the writer
 	ready    bool   // it was seen to be
 	stopping bool   // it was asked to end
-	failing  bool   // and said that something went wrong then
 
 	onStopped func() // called once when it has ended
 }
@@ -109,7 +108,7 @@ func (d *daemon) stop() {
 // not say that some data could not be flushed.
 func (d *daemon) judgeStop() {
 	a := d.w.audit
-	if !a.crash.noCopies && !d.failing && d.status().Unstable == 0 {
+	if !a.crash.noCopies && d.stack.Device().StopErr() == nil {
 		a.moment++
 		a.flushed(&request{id: ^uint32(0) - uint32(d.number), kind: opFlush, begun: a.moment})
 	}
@@ -243,7 +242,6 @@ func (d *daemon) config() stack.Config {
 }
 
 func (d *daemon) log(level slog.Level, msg string, args ...any) {
-	d.failing = d.failing || d.stopping && level >= slog.LevelError
 	d.w.logf("braid: %s %v", msg, args)
 }
 
