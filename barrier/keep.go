@@ -238,6 +238,17 @@ func (l *Ledger) Read(off, end uint64) Verdict {
 	return verdict
 }
 
+// Retry sends the copies of blocks in [off, end) on their way again that the device refused to
+// take: it may take them by now.
+func (l *Ledger) Retry(off, end uint64) {
+	for k := l.kept.first(off, end); k != nil; k = l.kept.first(k.End, end) {
+		if k.in == &l.failed {
+			l.failed.remove(k)
+			l.replay(k)
+		}
+	}
+}
+
 // Kept is how many copies are kept, those that are written again included.
 func (l *Ledger) Kept() int { return l.kept.n }
 

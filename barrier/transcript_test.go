@@ -153,6 +153,12 @@ func (p *player) do(f []string) error {
 			return err
 		}
 		p.say("%s", []string{"clear", "held", "spoilt"}[p.l.Read(off, end)])
+	case "rewrite":
+		off, end, err := parseRange(arg)
+		if err != nil {
+			return err
+		}
+		p.l.Retry(off, end)
 	case "place":
 		if slot, must := p.c.Place(p.tags[arg]); must {
 			p.say("on %d only", slot)

@@ -40,6 +40,7 @@ type op struct {
 	whole  bool   // and whether it is all of the piece
 	hedged bool   // it was sent again elsewhere, or is what was sent so
 	own    bool   // it is the second one, in memory of its own
+	mended bool   // copies of its blocks that the device had refused were sent again for it
 	twin   *op    // the other one of the two, while both are out
 	param  [24]byte
 	token  barrier.Token // opSync

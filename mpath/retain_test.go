@@ -171,3 +171,35 @@ func TestCopiesInReplayCount(t *testing.T) {
 			st.Unstable, st.Counters.Replays, st.Counters.ReplayBytes)
 	}
 }
+
+// TestRefusedCopiesAreWrittenAgain: blocks whose copies the device refused cannot be read. When
+// it takes writes again that need not be told, and nobody has to flush: who reads finds out.
+func TestRefusedCopiesAreWrittenAgain(t *testing.T) {
+	r := ready(t, 1)
+	r.want(r.write(0, 4096, 1), OK)
+	r.want(r.write(8192, 4096, 2), OK)
+	p := r.path(0)
+	refuses := true
+	p.answer = func(_ *scsi.Command, cdb scsi.CDB) error {
+		if cdb.Op == scsi.OpWrite16 && refuses {
+			return check(scsi.DataProtect, 0x27, 0)
+		}
+		return nil
+	}
+	r.lun.loseCache()
+	p.heard = []scsi.Attention{scsi.CacheLoss}
+	r.run()
+	for range 2 {
+		r.want(r.read(0, 512), EIO)
+	}
+	refuses = false
+	r.check(0, 4096, 1)
+	if n := r.d.ledger.Replays(); n != 0 {
+		t.Error(n, "copies are written again that nobody asked for")
+	}
+	r.check(8192, 4096, 2)
+	r.want(r.flush(), OK)
+	if r.lun.stable[0] != 1 || r.lun.stable[8192] != 2 {
+		t.Error("it is not stable")
+	}
+}

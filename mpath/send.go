@@ -4,12 +4,17 @@ import "braid/barrier"
 
 // sendRead sends one part of a read, or lets it wait.
 func (d *Device) sendRead(o *op) {
-	switch d.ledger.Read(o.off, o.off+uint64(len(o.data))) {
-	case barrier.Held:
-		d.blocked.push(o)
-		return
-	case barrier.Spoilt:
+	end := o.off + uint64(len(o.data))
+	switch v := d.ledger.Read(o.off, end); {
+	case v == barrier.Spoilt && o.mended:
 		d.endPart(o, EIO, errSpoilt)
+		return
+	case v == barrier.Spoilt:
+		o.mended = true // once: that the device takes writes again need not have been told
+		d.ledger.Retry(o.off, end)
+		fallthrough
+	case v == barrier.Held:
+		d.blocked.push(o)
 		return
 	}
 	d.buildRead(o)

@@ -252,8 +252,8 @@ func (f *faults) excused(r *request, errno uint32) bool {
 		return false
 	case f.w.cfg.NoPath != mpath.Forever, refused, f.conflicts > 0:
 		return true
-	case f.protectedA > 0 && (r.kind == opRead || r.syncs()):
-		return true // of data that was refused, until a flush has written it again
+	case f.protectedA > 0 && r.syncs():
+		return true // a flush in the background failed
 	case r.syncs() && crash.mayTell():
 		// All that are open at a loss.
 		return crash.tolds[r.client] <= (f.struck+1)*f.w.cfg.Slots
