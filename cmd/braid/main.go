@@ -1,3 +1,7 @@
+// How many processors there are is looked up once: an idle daemon must not wake for that.
+
+//go:debug updatemaxprocs=0
+
 // Command braid makes one block device out of several network paths to one
 // iSCSI LUN. See the README for what it promises and how it is used.
 package main

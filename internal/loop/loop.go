@@ -53,6 +53,7 @@ type Loop struct {
 	epfd    int
 	start   time.Time
 	now     time.Duration // of this round
+	pace    pace
 	inbox   *inbox
 	stop    atomic.Bool
 	done    chan struct{}
@@ -193,7 +194,9 @@ func (l *Loop) gather(next time.Duration) error {
 	if errno != 0 && errno != unix.EINTR {
 		return os.NewSyscallError("epoll_wait", errno)
 	}
+	before := l.now
 	l.now = l.Now()
+	l.pace.round(l.now - before)
 	l.beginDials()
 	for i := range l.events[:n] {
 		l.event(&l.events[i])
@@ -218,7 +221,10 @@ func (l *Loop) wait(next time.Duration) (int, unix.Errno) {
 			return 0, 0
 		}
 	}
-	return waitEvents(l.epfd, l.events[:], timeout)
+	if l.pace.idle() {
+		return sleepEvents(l.epfd, l.events[:], milliseconds(timeout))
+	}
+	return waitEvents(l.epfd, l.events[:], milliseconds(timeout))
 }
 
 // event sorts one event: it marks the connection, and calls a stream only for a

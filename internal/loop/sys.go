@@ -10,8 +10,8 @@ import (
 
 // Raw system calls do not tell the Go scheduler that the thread is away, which
 // saves two thirds of the cost of a small call and is right only for calls that
-// cannot block. Every descriptor here is non-blocking; the one call that sleeps,
-// waitEvents, goes through Syscall6.
+// cannot block. Every descriptor here is non-blocking; the one call that sleeps goes
+// through Syscall6 (waitEvents), or tells the scheduler more (sleepEvents).
 
 // baseEvents is what every connection is registered for, once.
 const baseEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
@@ -28,13 +28,17 @@ func pollEvents(epfd int, ev []unix.EpollEvent) (int, unix.Errno) {
 	return int(n), 0
 }
 
-// waitEvents sleeps at most timeout; a negative timeout has no end.
-func waitEvents(epfd int, ev []unix.EpollEvent, timeout time.Duration) (int, unix.Errno) {
-	ms := -1
-	if timeout >= 0 {
-		// Rounded up: waking before the deadline would only mean to wait again.
-		ms = int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+// milliseconds is a timeout as the kernel takes it; a negative one has no end. It is rounded
+// up: waking before the deadline would only mean to wait again.
+func milliseconds(timeout time.Duration) int {
+	if timeout < 0 {
+		return -1
 	}
+	return int(min((timeout+time.Millisecond-1)/time.Millisecond, 1<<30))
+}
+
+// waitEvents sleeps at most ms milliseconds.
+func waitEvents(epfd int, ev []unix.EpollEvent, ms int) (int, unix.Errno) {
 	n, _, e := unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd),
 		uintptr(unsafe.Pointer(unsafe.SliceData(ev))), uintptr(len(ev)), uintptr(ms), 0, 0)
 	if e != 0 {

@@ -57,7 +57,7 @@ func (c *Conn) tickAck(now time.Duration) {
 
 func (c *Conn) ackDeadline() time.Duration {
 	switch {
-	case c.unacked.n == 0, c.send.Len() > 0:
+	case c.unacked.n == 0, c.send.Len() > 0, c.unacked.n == 1 && c.unacked.at(0).isPong():
 		return Never
 	case c.backlogFull():
 		return c.ackAsked + c.t.cfg.AckInterval

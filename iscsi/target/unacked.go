@@ -34,6 +34,9 @@ type answer struct {
 	buf    *buffer // where data is, nil: in memory of its own
 }
 
+// isPong reports whether it answers a ping: who misses that asks again without being told.
+func (a *answer) isPong() bool { return a.k == nil && a.header.Opcode() == pdu.OpNopIn }
+
 // answerQueue is a ring of answers in the order of StatSN, without gaps.
 type answerQueue struct {
 	ring    []answer

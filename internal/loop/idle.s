@@ -1,0 +1,1 @@
+// That this file is here lets idle.go declare functions that have no body.
