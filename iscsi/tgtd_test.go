@@ -3,7 +3,6 @@ package iscsi_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,6 +23,9 @@ type tgtd struct {
 	portals []string
 }
 
+// tgtds counts those that were started: each has a port of its own.
+var tgtds int
+
 // startTgtd starts tgtd with so many portals, each on an address of its own, and
 // ends it with the test.
 func startTgtd(t *testing.T, portals int) *tgtd {
@@ -33,22 +35,17 @@ func startTgtd(t *testing.T, portals int) *tgtd {
 		t.Skip("SKIPPED: tgtd is not installed, nothing was tried against a real target")
 	}
 	g := &tgtd{t: t, control: strconv.Itoa(10000 + os.Getpid()%20000)}
-	args := []string{"-f", "-C", g.control}
+	tgtds++
 	list := ""
 	for i := range portals {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.%d:0", i+1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		g.portals = append(g.portals, l.Addr().String())
-		l.Close()
-		if list != "" {
-			list += ","
-		}
-		list += "portal=" + g.portals[i]
+		// Addresses that nobody else uses, ports that the kernel does not give out.
+		pid := os.Getpid()
+		g.portals = append(g.portals,
+			fmt.Sprintf("127.%d.%d.%d:%d", 200+pid>>8%50, pid%256, i+1, 13300+tgtds))
+		list += ",portal=" + g.portals[i]
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(daemon, append(args, "--iscsi", list)...)
+	cmd := exec.Command(daemon, "-f", "-C", g.control, "--iscsi", list[1:])
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Skipf("SKIPPED: tgtd does not start: %v", err)
@@ -78,7 +75,7 @@ func startTgtd(t *testing.T, portals int) *tgtd {
 
 // await waits until the daemon answers its control program.
 func (g *tgtd) await(exited chan struct{}) {
-	for range 100 {
+	for late := time.Now().Add(30 * time.Second); time.Now().Before(late); {
 		select {
 		case <-exited:
 			g.t.Skip("SKIPPED: tgtd ended at once, nothing was tried against a real target")
