@@ -51,7 +51,7 @@ const (
 func checkParams(t *testing.T, p Params) {
 	t.Helper()
 	for id := range keyID(numKeys) {
-		o := Offer{
+		o := Wishes{
 			MaxConnections: p.MaxConnections, MaxRecvDataSegmentLength: p.MaxRecvDataSegmentLength,
 			MaxBurstLength: p.MaxBurstLength, FirstBurstLength: p.FirstBurstLength,
 			DefaultTime2Wait: p.DefaultTime2Wait, DefaultTime2Retain: p.DefaultTime2Retain,

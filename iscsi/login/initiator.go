@@ -58,16 +58,7 @@ const (
 func NewInitiator(o Offer, leading bool, rnd io.Reader) *Initiator {
 	n := &Initiator{offer: o, leading: leading, rnd: rnd, bad: o.Validate()}
 	n.neg = negotiation{self: initiator, leading: leading, discovery: o.Discovery}
-	for id := range keyID(numKeys) {
-		if v, ok := o.number(id); ok {
-			n.neg.want(id, v)
-		}
-	}
-	first := &n.neg.wish[kFirstBurstLength]
-	*first = min(*first, n.neg.wish[kMaxBurstLength])
-	n.neg.list[kHeaderDigest] = o.HeaderDigest.values()
-	n.neg.list[kDataDigest] = o.DataDigest.values()
-	n.neg.list[kTaskReporting] = []string{defaultChoice(kTaskReporting)}
+	n.neg.want(&o.Wishes)
 	n.params = DefaultParams()
 	n.out.limit = DefaultDataSegment
 	return n

@@ -36,10 +36,19 @@ type negotiation struct {
 	out []byte // pairs for the next text to the peer
 }
 
-// want sets the wish for a number or boolean. It is brought into its legal
-// range, so that whatever was configured, the text on the wire is legal.
-func (n *negotiation) want(id keyID, v int) {
-	n.wish[id] = min(max(v, keys[id].min), keys[id].max)
+// want sets what this side would like. Numbers are brought into their legal range, so that
+// whatever was configured, the text on the wire is legal.
+func (n *negotiation) want(w *Wishes) {
+	for id := range keyID(numKeys) {
+		if v, ok := w.number(id); ok {
+			n.wish[id] = min(max(v, keys[id].min), keys[id].max)
+		}
+	}
+	first := &n.wish[kFirstBurstLength]
+	*first = min(*first, n.wish[kMaxBurstLength])
+	n.list[kHeaderDigest] = w.HeaderDigest.values()
+	n.list[kDataDigest] = w.DataDigest.values()
+	n.list[kTaskReporting] = []string{defaultChoice(kTaskReporting)}
 }
 
 // offer sends a proposal.

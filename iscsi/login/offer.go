@@ -77,23 +77,13 @@ type Offer struct {
 	Discovery                     bool
 	Auth                          Auth
 
-	HeaderDigest, DataDigest DigestChoice
-
-	MaxConnections                       int
-	MaxRecvDataSegmentLength             int // bytes
-	MaxBurstLength, FirstBurstLength     int // bytes
-	DefaultTime2Wait, DefaultTime2Retain int // seconds
-	MaxOutstandingR2T                    int
-	ErrorRecoveryLevel                   int
-
-	InitialR2T, ImmediateData           bool
-	DataPDUInOrder, DataSequenceInOrder bool
+	Wishes
 }
 
 // DefaultOffer is a normal session of one connection without authentication.
 // Names are for the caller to fill in.
 func DefaultOffer() Offer {
-	return Offer{
+	return Offer{Wishes: Wishes{
 		MaxConnections:           1,
 		MaxRecvDataSegmentLength: 256 << 10,
 		MaxBurstLength:           1 << 20,
@@ -105,7 +95,7 @@ func DefaultOffer() Offer {
 		ImmediateData:            true,
 		DataPDUInOrder:           true,
 		DataSequenceInOrder:      true,
-	}
+	}}
 }
 
 // Validate reports the first thing in the offer that RFC 7143 does not allow.
@@ -175,45 +165,4 @@ func (a Auth) Warnings() []string {
 	warn("CHAP secret", a.Secret)
 	warn("mutual CHAP secret", a.MutualSecret)
 	return w
-}
-
-// number is the wanted value of a numeric or boolean key; ok is false for keys
-// of other kinds.
-func (o *Offer) number(id keyID) (n int, ok bool) {
-	switch id {
-	case kMaxConnections:
-		return o.MaxConnections, true
-	case kInitialR2T:
-		return btoi(o.InitialR2T), true
-	case kImmediateData:
-		return btoi(o.ImmediateData), true
-	case kMaxRecvDataSegmentLength:
-		return o.MaxRecvDataSegmentLength, true
-	case kMaxBurstLength:
-		return o.MaxBurstLength, true
-	case kFirstBurstLength:
-		return o.FirstBurstLength, true
-	case kDefaultTime2Wait:
-		return o.DefaultTime2Wait, true
-	case kDefaultTime2Retain:
-		return o.DefaultTime2Retain, true
-	case kMaxOutstandingR2T:
-		return o.MaxOutstandingR2T, true
-	case kDataPDUInOrder:
-		return btoi(o.DataPDUInOrder), true
-	case kDataSequenceInOrder:
-		return btoi(o.DataSequenceInOrder), true
-	case kErrorRecoveryLevel:
-		return o.ErrorRecoveryLevel, true
-	case kProtocolLevel:
-		return 1, true
-	}
-	return 0, false
-}
-
-func btoi(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

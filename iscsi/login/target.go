@@ -54,16 +54,7 @@ func NewTarget(cfg TargetConfig, leading bool) *Target {
 	t := &Target{cfg: cfg, leading: leading, params: DefaultParams()}
 	t.out.limit = DefaultDataSegment
 	t.neg = negotiation{self: target, leading: leading}
-	for id := range keyID(numKeys) {
-		if v, ok := cfg.number(id); ok {
-			t.neg.want(id, v)
-		}
-	}
-	first := &t.neg.wish[kFirstBurstLength]
-	*first = min(*first, t.neg.wish[kMaxBurstLength])
-	t.neg.list[kHeaderDigest] = cfg.HeaderDigest.values()
-	t.neg.list[kDataDigest] = cfg.DataDigest.values()
-	t.neg.list[kTaskReporting] = []string{defaultChoice(kTaskReporting)}
+	t.neg.want(&cfg.Wishes)
 	return t
 }
 

@@ -29,56 +29,15 @@ type TargetConfig struct {
 	// Rand feeds identifiers and challenges. Needed for CHAP.
 	Rand io.Reader
 
-	HeaderDigest, DataDigest DigestChoice
-
-	MaxConnections                       int
-	MaxRecvDataSegmentLength             int // bytes
-	MaxBurstLength, FirstBurstLength     int // bytes
-	DefaultTime2Wait, DefaultTime2Retain int // seconds
-	MaxOutstandingR2T                    int
-	ErrorRecoveryLevel                   int
-
-	InitialR2T, ImmediateData           bool
-	DataPDUInOrder, DataSequenceInOrder bool
+	Wishes
 }
 
 // DefaultTargetConfig takes what DefaultOffer offers, and up to 8 connections.
 // It has no target name yet.
 func DefaultTargetConfig() TargetConfig {
-	o := DefaultOffer()
-	return TargetConfig{
-		PortalGroup:              1,
-		MaxConnections:           8,
-		MaxRecvDataSegmentLength: o.MaxRecvDataSegmentLength,
-		MaxBurstLength:           o.MaxBurstLength,
-		FirstBurstLength:         o.FirstBurstLength,
-		DefaultTime2Wait:         o.DefaultTime2Wait,
-		DefaultTime2Retain:       o.DefaultTime2Retain,
-		MaxOutstandingR2T:        o.MaxOutstandingR2T,
-		ErrorRecoveryLevel:       o.ErrorRecoveryLevel,
-		ImmediateData:            o.ImmediateData,
-		DataPDUInOrder:           o.DataPDUInOrder,
-		DataSequenceInOrder:      o.DataSequenceInOrder,
-	}
-}
-
-// number is the wanted value of a numeric or boolean key, as for an Offer.
-func (c *TargetConfig) number(id keyID) (n int, ok bool) {
-	o := Offer{
-		MaxConnections:           c.MaxConnections,
-		MaxRecvDataSegmentLength: c.MaxRecvDataSegmentLength,
-		MaxBurstLength:           c.MaxBurstLength,
-		FirstBurstLength:         c.FirstBurstLength,
-		DefaultTime2Wait:         c.DefaultTime2Wait,
-		DefaultTime2Retain:       c.DefaultTime2Retain,
-		MaxOutstandingR2T:        c.MaxOutstandingR2T,
-		ErrorRecoveryLevel:       c.ErrorRecoveryLevel,
-		InitialR2T:               c.InitialR2T,
-		ImmediateData:            c.ImmediateData,
-		DataPDUInOrder:           c.DataPDUInOrder,
-		DataSequenceInOrder:      c.DataSequenceInOrder,
-	}
-	return o.number(id)
+	c := TargetConfig{PortalGroup: 1, Wishes: DefaultOffer().Wishes}
+	c.MaxConnections = 8
+	return c
 }
 
 // algorithms is what the target takes.
