@@ -33,7 +33,7 @@ func TestALUA(t *testing.T) {
 			e.fault("access 2 nonoptimized")
 			e.fault("access 3 standby")
 			d := upALUA(t, e, "active ghost ghost", "--barrier", mode)
-			load := faultLoad(d).begin(t)
+			load := faultLoad(t, d)
 			s := d.moreWrites(200)
 			if n := s.Paths[1].Writes + s.Paths[2].Writes; n > 0 {
 				t.Errorf("%d writes on ghosts", n)
@@ -56,10 +56,7 @@ func TestALUA(t *testing.T) {
 			e.fault("access 1 optimized")
 			d.awaitStates("active ghost ghost")
 			s = d.moreWrites(100)
-			if !load.running() {
-				t.Error("the load ended too early: nothing is proved")
-			}
-			finishFio(t, load)
+			load.finish()
 			if s.Flushes.Failed != 0 || s.failovers() != 0 || s.GroupSwitches != 3 {
 				t.Errorf("%d flushes failed, %d failovers, %d switches", s.Flushes.Failed,
 					s.failovers(), s.GroupSwitches)
@@ -95,12 +92,12 @@ func TestALUAExplicit(t *testing.T) {
 	contains(t, runInquire(t, e.urls()[0]), "explicit")
 	e.fault("access 2 standby")
 	d := upALUA(t, e, "active ghost")
-	load := faultLoad(d).begin(t)
+	load := faultLoad(t, d)
 	d.moreWrites(200)
 	e.fault("access 1 unavailable")
 	d.awaitStates("ghost active")
 	s := d.moreWrites(100)
-	finishFio(t, load)
+	load.finish()
 	if s.ExplicitSwitches != 1 {
 		t.Errorf("%d requests to the target", s.ExplicitSwitches)
 	}
@@ -140,7 +137,7 @@ func TestFlappingPath(t *testing.T) {
 	t.Parallel()
 	e := startEmbedded(t, 2, failing...)
 	d := up(t, e.urls(), quick...)
-	load := faultLoad(d).begin(t)
+	load := faultLoad(t, d)
 	for i := range 3 {
 		d.moreWrites(50)
 		e.fault("cut portal 2")
@@ -168,7 +165,7 @@ func TestFlappingPath(t *testing.T) {
 	e.fault("cut portal 1 off")
 	d.awaitStates("active recovering")
 	contains(t, d.must("path", "reinstate", d.control, "1"), "path 1 in service, active")
-	finishFio(t, load)
+	load.finish()
 	d.stop()
 }
 
@@ -184,7 +181,7 @@ func TestPathsComeAndGo(t *testing.T) {
 				urls = startEmbedded(t, 3, "--write-cache", "nexus").urls()
 			}
 			d := up(t, urls[:2])
-			load := faultLoad(d).begin(t)
+			load := faultLoad(t, d)
 			d.moreWrites(100)
 			contains(t, d.must("path", "add", d.control, urls[2]), "path 2 added, active",
 				"not in the configuration")
@@ -206,10 +203,7 @@ func TestPathsComeAndGo(t *testing.T) {
 			contains(t, d.must("path", "reinstate", d.control, urls[1]), "path 1 in service, active")
 			contains(t, d.must("path", "add", d.control, urls[0]), "path 0 added, active")
 			s = d.moreWrites(100)
-			if !load.running() {
-				t.Error("the load ended too early: nothing is proved")
-			}
-			finishFio(t, load)
+			load.finish()
 			if s.Flushes.Failed != 0 || s.failovers() != 0 || s.states() != "active active active" {
 				t.Errorf("%d flushes failed, %d failovers, %s", s.Flushes.Failed, s.failovers(), s.states())
 			}
@@ -284,7 +278,7 @@ func TestLUNGrows(t *testing.T) {
 	if s := d.mustStatus(); s.SizeBytes != lunBytes/2 {
 		t.Fatalf("%d bytes", s.SizeBytes)
 	}
-	load := faultLoad(d).begin(t)
+	load := faultLoad(t, d)
 	d.moreWrites(100)
 	e.fault("capacity 1 %d", blocks*3/4)
 	d.awaitStatus("the new size", func(s *status) bool { return s.SizeBytes == lunBytes*3/4 })
@@ -299,7 +293,7 @@ func TestLUNGrows(t *testing.T) {
 	d.awaitStatus("both paths active", func(s *status) bool { return s.all("active") })
 	contains(t, d.must("resize", d.control), "bytes")
 	d.awaitStatus("the whole size", func(s *status) bool { return s.SizeBytes == lunBytes })
-	finishFio(t, load)
+	load.finish()
 	qemuIO(t, d.uri(), fmt.Sprintf("write -P 9 %d 64k", lunBytes-64<<10), "flush",
 		fmt.Sprintf("read -P 9 %d 64k", lunBytes-64<<10))
 	d.stop()

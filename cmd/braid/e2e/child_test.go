@@ -17,10 +17,13 @@ import (
 )
 
 const (
-	patience = 30 * time.Second      // for what should come soon, on a busy machine
-	tick     = 20 * time.Millisecond // between looks at what cannot be waited for
-	lastLog  = 16 << 10              // bytes of a child's output that a failure shows
-	longest  = 120 * time.Second     // that any one client may take
+	// patience is for what should come soon, on a busy machine. A session that was lost
+	// may be tried again after half a minute only.
+	patience = 60 * time.Second
+
+	tick    = 20 * time.Millisecond // between looks at what cannot be waited for
+	lastLog = 16 << 10              // bytes of a child's output that a failure shows
+	longest = 120 * time.Second     // that any one client may take
 )
 
 // spawn runs a function on a thread that lives as long as the test binary:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -61,6 +62,48 @@ func (l fioLoad) begin(t *testing.T) *child {
 func (l fioLoad) run(t *testing.T) {
 	t.Helper()
 	finishFio(t, l.begin(t))
+}
+
+// An endless load is one load after the other until it is told to finish: what is done to
+// it meanwhile may take as long as it takes.
+type endless struct {
+	stop atomic.Bool
+	gone chan struct{}
+}
+
+func (l fioLoad) endless(t *testing.T) *endless {
+	t.Helper()
+	tool(t, "fio")
+	e := &endless{gone: make(chan struct{})}
+	go func() {
+		defer close(e.gone)
+		for !e.stop.Load() && l.clean(t) {
+		}
+	}()
+	t.Cleanup(e.finish)
+	return e
+}
+
+// clean runs the load once, and reports whether it went well.
+func (l fioLoad) clean(t *testing.T) bool {
+	c := l.begin(t)
+	select {
+	case <-c.exited:
+	case <-time.After(longest):
+		t.Errorf("fio has not ended within %v", longest)
+		return false
+	}
+	good := c.cmd.ProcessState.Success() && strings.Contains(c.all.text(), "err= 0")
+	if !good && !t.Failed() {
+		t.Errorf("fio: %v", c.cmd.ProcessState)
+	}
+	return good
+}
+
+// finish waits for the end of what is under way. None of it may have seen an error.
+func (e *endless) finish() {
+	e.stop.Store(true)
+	<-e.gone
 }
 
 // finishFio waits for the end of a load, which must have seen no error.

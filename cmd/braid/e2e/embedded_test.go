@@ -223,7 +223,7 @@ func TestTargetLosesCache(t *testing.T) {
 			for i := range 8 {
 				sh.must(fmt.Sprintf("write -P %d %dM 64k", i+1, 32+i))
 			}
-			load := fioLoad{uri: d.uri(), size: "30m", fsync: 64, iops: 400}.begin(t)
+			load := fioLoad{uri: d.uri(), size: "8m", fsync: 64, iops: 400}.endless(t)
 			for _, fault := range []string{"restart lose-cache down 500ms",
 				"restart lose-some half-open down 1s", "cut portal 1 for 1s", "blackhole portal 2 for 3s"} {
 				d.moreWrites(150)
@@ -234,10 +234,7 @@ func TestTargetLosesCache(t *testing.T) {
 				d.awaitStatus("all paths active after "+fault,
 					func(s *status) bool { return s.all("active") })
 			}
-			if !load.running() {
-				t.Error("the load ended too early: nothing is proved")
-			}
-			finishFio(t, load)
+			load.finish()
 			for i := range 8 {
 				sh.must(fmt.Sprintf("read -P %d %dM 64k", i+1, 32+i))
 			}
@@ -273,15 +270,11 @@ at 9s restart lose-some down 200ms
 	}
 	e := startEmbedded(t, 2, append(failing, "--write-cache", "nexus", "--faults", script)...)
 	d := up(t, e.urls(), quick...)
-	// Longer than the faults and the pauses before the last sessions return.
-	load := fioLoad{uri: d.uri(), size: "40m", fsync: 8, iops: 400}.begin(t)
+	load := faultLoad(t, d)
 	d.awaitStatus("all the faults", func(s *status) bool {
 		return s.Paths[0].Failovers >= 1 && s.Paths[1].Failovers >= 2 && s.all("active")
 	})
-	if !load.running() {
-		t.Error("the load ended too early: nothing is proved")
-	}
-	finishFio(t, load)
+	load.finish()
 	if s := d.mustStatus(); s.Flushes.Failed != 0 || s.DoubtfulWrites != 0 {
 		t.Errorf("%d flushes failed, %d writes are doubtful", s.Flushes.Failed, s.DoubtfulWrites)
 	}

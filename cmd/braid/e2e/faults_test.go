@@ -17,10 +17,10 @@ const noticed = 2 * time.Second
 // silence is noticed later still.
 const slack = 5 * time.Second
 
-// faultLoad runs for some fifteen seconds: longer than what is done to it, and than the
-// pauses before sessions come back.
-func faultLoad(d *daemon) fioLoad {
-	return fioLoad{uri: d.uri(), size: "24m", fsync: 8, iops: 400}
+// faultLoad writes, flushes and checks as long as the test wants.
+func faultLoad(t *testing.T, d *daemon) *endless {
+	t.Helper()
+	return fioLoad{uri: d.uri(), size: "8m", fsync: 8, iops: 400}.endless(t)
 }
 
 // moreWrites waits until the load has had so many more writes answered.
@@ -56,7 +56,7 @@ func TestPathCut(t *testing.T) {
 				g := startTgtd(t, tgtConfig{portals: s.portals})
 				px := proxies(t, g.portals)
 				d := up(t, sessionURLs(proxyAddresses(px), tgtIQN, 1), quick...)
-				load := faultLoad(d).begin(t)
+				load := faultLoad(t, d)
 				d.moreWrites(200)
 
 				began := time.Now()
@@ -78,14 +78,11 @@ func TestPathCut(t *testing.T) {
 				}
 				px[1].heal()
 				d.awaitStatus("all paths active again", func(st *status) bool { return st.all("active") })
-				if !load.running() {
-					t.Error("the load ended before the path was back: nothing is proved")
-				}
 				before := d.mustStatus().Paths[1].Writes
 				d.awaitStatus("writes on the path again", func(st *status) bool {
 					return st.Paths[1].Writes > before+50
 				})
-				finishFio(t, load)
+				load.finish()
 				st = d.mustStatus()
 				if n := st.Paths[1].Failovers; n != 1 || st.failovers() != 1 {
 					t.Errorf("%d failovers of the path were counted, %d in all", n, st.failovers())
@@ -111,7 +108,7 @@ func TestConnectionCut(t *testing.T) {
 				px := proxies(t, g.portals)
 				d := up(t, s.urls(proxyAddresses(px)), quick...)
 				d.awaitStatus("all connections up", s.complete)
-				load := faultLoad(d).begin(t)
+				load := faultLoad(t, d)
 				d.moreWrites(200)
 				before := d.mustStatus()
 
@@ -125,10 +122,7 @@ func TestConnectionCut(t *testing.T) {
 				}
 				px[which].heal()
 				d.awaitStatus("all connections up again", s.complete)
-				if !load.running() {
-					t.Error("the load ended before the connection was back: nothing is proved")
-				}
-				finishFio(t, load)
+				load.finish()
 				d.stop()
 			})
 		}
@@ -144,17 +138,14 @@ func TestResets(t *testing.T) {
 			g := startTgtd(t, tgtConfig{portals: s.portals})
 			px := proxies(t, g.portals)
 			d := up(t, s.urls(proxyAddresses(px)), quick...)
-			load := fioLoad{uri: d.uri(), size: "32m", fsync: 16, iops: 500}.begin(t)
+			load := faultLoad(t, d)
 			for i := range 4 {
 				before := d.awaitStatus("all connections up", s.complete).failovers()
 				d.moreWrites(100)
 				px[i%2].reset()
 				d.awaitStatus("the session lost", func(st *status) bool { return st.failovers() > before })
 			}
-			if !load.running() {
-				t.Error("the load ended too early: nothing is proved")
-			}
-			finishFio(t, load)
+			load.finish()
 			d.awaitStatus("all connections up", s.complete)
 			d.stop()
 		})
@@ -237,7 +228,7 @@ func TestTargetKilled(t *testing.T) {
 			t.Parallel()
 			g := startTgtd(t, tgtConfig{portals: s.portals})
 			d := s.up(t, g, quick...)
-			load := faultLoad(d).begin(t)
+			load := faultLoad(t, d)
 			for range 2 {
 				d.moreWrites(200)
 				g.kill()
@@ -246,11 +237,8 @@ func TestTargetKilled(t *testing.T) {
 				})
 				g.start()
 				d.awaitStatus("all connections up again", s.complete)
-				if !load.running() {
-					t.Error("the load ended too early: nothing is proved")
-				}
 			}
-			finishFio(t, load)
+			load.finish()
 			st := d.mustStatus()
 			if st.State != "striped" || st.NoPathSince != nil || st.Flushes.Failed != 0 {
 				t.Errorf("the device is %s since %v, %d flushes failed", st.State, st.NoPathSince,

@@ -45,7 +45,7 @@ func upBehindProxies(t *testing.T, flags ...string) (*tgtd, []*proxy, *daemon) {
 func TestNoPathQueue(t *testing.T) {
 	t.Parallel()
 	g, px, d := upBehindProxies(t)
-	load := faultLoad(d).begin(t)
+	load := faultLoad(t, d)
 	d.moreWrites(100)
 	cutAll(d, px, "queueing")
 	sh := openShell(t, d.uri())
@@ -61,7 +61,7 @@ func TestNoPathQueue(t *testing.T) {
 		t.Errorf("the write that waited: %s", got)
 	}
 	sh.must("flush")
-	finishFio(t, load)
+	load.finish()
 	qemuIO(t, d.uri(), "read -P 0x42 32M 64k", "flush")
 	g.holds(32<<20, 64<<10, 0x42)
 	d.stop()

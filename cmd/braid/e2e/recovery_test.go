@@ -47,7 +47,7 @@ func TestConnectionRecovery(t *testing.T) {
 			}
 			e.fault("delay all 5ms..20ms") // so that tasks are under way
 			d := up(t, []string{url})
-			load := fioLoad{uri: d.uri(), size: "32m", fsync: 16, iops: 400}.begin(t)
+			load := faultLoad(t, d)
 			for i := range 6 {
 				d.moreWrites(50)
 				p := &d.mustStatus().Paths[0]
@@ -64,10 +64,7 @@ func TestConnectionRecovery(t *testing.T) {
 					return p.Recovery.Connections > before && up == portals
 				})
 			}
-			if !load.running() {
-				t.Error("the load ended too early: nothing is proved")
-			}
-			finishFio(t, load)
+			load.finish()
 			s := d.mustStatus()
 			r := &s.Paths[0].Recovery
 			if s.failovers() != 0 || r.Fallbacks != 0 || r.Reassigned+r.Retries == 0 {
