@@ -188,6 +188,7 @@ func (s *Session) opened(now time.Duration, c *Conn, r *pdu.LoginResponse) {
 	s.nexus.Time2Wait = time.Duration(c.params.DefaultTime2Wait) * time.Second
 	s.nexus.Time2Retain = time.Duration(c.params.DefaultTime2Retain) * time.Second
 	s.level = s.params.ErrorRecoveryLevel
+	s.nexus.ErrorRecoveryLevel = s.level
 	s.state = sessionUp
 	s.planJoins(c.portal)
 	s.startJoins(now)

@@ -1,6 +1,9 @@
 package mpath
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // What is known of a target by the vendor of its LUNs.
 const (
@@ -35,6 +38,39 @@ func (d *Device) waitsForTasks(several bool) bool {
 		return !several
 	}
 	return d.lun.Vendor == vendorEmbedded
+}
+
+// bears is the highest error recovery level at which a target is known to keep going. Linux's
+// frees the counter of a connection's commands with the connection, while at level 2 the
+// commands live on: each that ends later writes to what was freed, and ends the kernel thread
+// that was about it (target_release_cmd_kref, Linux 6.1).
+func bears(vendor string) int {
+	if vendor == vendorLIO {
+		return 1
+	}
+	return 2
+}
+
+// ErrorRecoveryLevel is the highest that a new session of a slot should offer.
+func (d *Device) ErrorRecoveryLevel(slot int) int {
+	s := d.slots[slot]
+	return min(bears(s.rec.vendor), bears(d.vendor(s)))
+}
+
+// unbearable reports whether a session agreed to a level that its target does not bear.
+func (s *slot) unbearable(vendor string) bool {
+	return !s.inLedger && s.path.Nexus().ErrorRecoveryLevel > bears(vendor)
+}
+
+// renew logs out a session that agreed to more than its target bears, before it carries
+// anything that could be lost: the next one offers less.
+func (d *Device) renew(s *slot) {
+	d.log(slog.LevelWarn, "a session is made anew with a lower error recovery level, because "+
+		"this target's kernel does not survive the loss of a connection at this one",
+		"path", s.name, "level", s.path.Nexus().ErrorRecoveryLevel, "vendor", s.rec.vendor)
+	s.probe = nil
+	d.enter(s, leaving)
+	d.logout(s)
 }
 
 // abortsRegistrants reports whether PREEMPT AND ABORT ends the tasks of a nexus that is merely

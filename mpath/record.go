@@ -10,7 +10,7 @@ type record struct {
 	key       uint64     // that is registered for it, 0 if none
 	version   uint64     // of the state in which it stands
 	fenceOnly bool
-	vendor    string // as a former process left it
+	vendor    string // of the LUN that was seen there last, also by a former process
 }
 
 // persistence counts the versions of the state and those that are written down.

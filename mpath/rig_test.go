@@ -31,6 +31,7 @@ type rig struct {
 	tpgt   map[int]uint16    // by the slot through whose portals the session goes
 	wait   time.Duration     // Time2Wait
 	retain time.Duration     // Time2Retain
+	level  int               // of error recovery that the target agrees to
 
 	keys   map[fakeNexus]uint64 // registered
 	resets int
@@ -115,7 +116,8 @@ func (r *rig) Open(now time.Duration, slot, via int) Path {
 		lun = r.lun
 	}
 	p := &fakePath{rig: r, slot: slot, via: via, lun: lun, silent: -1, life: -1}
-	p.nexus = scsi.Nexus{TPGT: r.tpgt[via] + 1, Time2Wait: r.wait, Time2Retain: r.retain}
+	p.nexus = scsi.Nexus{TPGT: r.tpgt[via] + 1, Time2Wait: r.wait, Time2Retain: r.retain,
+		ErrorRecoveryLevel: min(r.level, r.d.ErrorRecoveryLevel(slot))}
 	switch err := r.refuse[via]; {
 	case err != nil:
 		p.err = err

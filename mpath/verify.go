@@ -92,6 +92,11 @@ func (d *Device) endFencing(s *slot) {
 func (d *Device) verified(s *slot) {
 	found := &s.probe.lun
 	s.keyed = s.probe.registered
+	s.rec.vendor = found.Vendor
+	if s.unbearable(found.Vendor) {
+		d.renew(s)
+		return
+	}
 	if d.cfg.keys() && !s.keyed {
 		if d.reserved {
 			d.refusePath(s, errNotRegistered)

@@ -36,6 +36,7 @@ type shape struct {
 	digests     bool
 	retain      uint64
 	level       int
+	lost        *mpath.LostNexus // what a former process left in each slot
 }
 
 const rigBytes = 16 << 20
@@ -46,7 +47,7 @@ func newRig(t testing.TB, s shape) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := target.Config{Name: "iqn.2026-01.net.example:t",
+	cfg := target.Config{Name: "iqn.2026-01.net.example:t", ErrorRecoveryLevel: s.level,
 		LUNs: []target.LUNConfig{{Number: 1, Store: ram, WriteCache: true}}}
 	digest := login.DigestNone
 	if s.digests {
@@ -66,7 +67,8 @@ func newRig(t testing.TB, s shape) *rig {
 			c.Portals = append(c.Portals, address)
 		}
 		own.Sessions = append(own.Sessions, c)
-		own.Device.Slots = append(own.Device.Slots, mpath.SlotConfig{Target: cfg.Name})
+		own.Device.Slots = append(own.Device.Slots, mpath.SlotConfig{Target: cfg.Name,
+			Lost: s.lost})
 	}
 	if r.target, err = target.New(r.now, cfg); err != nil {
 		t.Fatal(err)

@@ -29,6 +29,8 @@ func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
 	}
 	cfg := k.cfg.Sessions[slot]
 	cfg.Rand, cfg.CHAPRand, cfg.Log = k.cfg.Rand, k.cfg.CHAPRand, k.cfg.Log
+	level := &cfg.Offer.ErrorRecoveryLevel
+	*level = min(*level, k.dev.ErrorRecoveryLevel(slot))
 	if via != slot {
 		// It only fences: one connection is enough.
 		cfg.Portals = k.cfg.Sessions[via].Portals[:1]

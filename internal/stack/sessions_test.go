@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"braid/iscsi"
+	"braid/mpath"
 )
 
 func TestLeaders(t *testing.T) {
@@ -35,5 +36,16 @@ func TestLeaders(t *testing.T) {
 	}
 	if portals[0] != "a:1" {
 		t.Error("the configuration was changed")
+	}
+}
+
+// No more is offered than the target of the slot bears.
+func TestOfferedLevel(t *testing.T) {
+	for vendor, want := range map[string]int{"LIO-ORG": 1, "braid": 2, "": 2} {
+		r := newRig(t, shape{sessions: 1, connections: 1, level: 2,
+			lost: &mpath.LostNexus{TPGT: 1, Vendor: vendor}})
+		if got := r.stack.Session(0).Nexus().ErrorRecoveryLevel; got != want {
+			t.Errorf("level %d with %q, not %d", got, vendor, want)
+		}
 	}
 }

@@ -102,4 +102,6 @@ type Nexus struct {
 	TPGT        uint16        // target portal group tag of the Login Response
 	Time2Wait   time.Duration // RFC 7143 section 13.15
 	Time2Retain time.Duration // RFC 7143 section 13.16
+
+	ErrorRecoveryLevel int // RFC 7143 section 13.20
 }
