@@ -5,7 +5,7 @@ targets-probe.py attention PORTAL TARGET LUN       the unit attentions of a new 
 targets-probe.py unmap PORTAL TARGET LUN           its answer to UNMAP
 targets-probe.py reinstate PORTAL TARGET LUN UNDER open|closed [PORTAL2]
 targets-probe.py abort PORTAL TARGET LUN UNDER task|lun
-targets-probe.py loss PORTAL,PORTAL... TARGET LUN UNDER OPEN WAIT TURNS [connection]
+targets-probe.py loss PORTAL,PORTAL... TARGET LUN UNDER OPEN WAIT TURNS [HOW]
 targets-probe.py panic PORTAL,PORTAL... TARGET LUN
 
 UNDER is the device below the target's backing, which the target's writes reach some
@@ -22,6 +22,7 @@ import time
 
 LOGIN, COMMAND, TMF, LOGOUT, NOP_OUT = 0x03, 0x01, 0x02, 0x06, 0x00
 LOGIN_R, COMMAND_R, TMF_R, DATA_IN, R2T, NOP_IN, ASYNC = 0x23, 0x21, 0x22, 0x25, 0x31, 0x20, 0x32
+LOGOUT_R = 0x26
 ISID = bytes([0x80, 0x12, 0x34, 0x56, 0x00, 0x01])
 NOBODY = 0xFFFFFFFF
 LBA_BYTES = 512
@@ -146,6 +147,32 @@ class Session:
         head[24:36] = struct.pack(">III", self.cmdsn, self.connections[0].statsn, self.cmdsn - 1)
         self.connections[0].send(head)
         return self.itt
+
+    def logout(self, cid, over):
+        """Closes another connection and returns the response."""
+        head = bytearray(48)
+        head[0], head[1] = 0x40 | LOGOUT, 0x81
+        self.itt += 1
+        head[16:22] = struct.pack(">IH", self.itt, cid)
+        head[24:32] = struct.pack(">II", self.cmdsn, over.statsn)
+        over.send(head)
+        return self.answer(LOGOUT_R, over)[2]
+
+    def ping(self, over):
+        head = bytearray(48)
+        head[0], head[1] = 0x40 | NOP_OUT, 0x80
+        self.itt += 1
+        head[16:24] = struct.pack(">II", self.itt, NOBODY)
+        head[24:32] = struct.pack(">II", self.cmdsn, over.statsn)
+        over.send(head)
+        self.answer(NOP_IN, over)
+
+    def answer(self, kind, over):
+        """The next PDU of a kind that answers the last request."""
+        while True:
+            head, _ = over.receive()
+            if head[0] & 0x3F == kind and struct.unpack(">I", head[16:20])[0] == self.itt:
+                return head
 
     def next(self, conn=0):
         """The next answer, as (kind, tag, byte 3 or status, data); pings are answered."""
@@ -335,8 +362,10 @@ def loss(portals, target, lun, under, left_open, wait, turns, first="session"):
     """Loses sessions of several connections as an initiator does: those connections that
     LEFT_OPEN lists (0,2 or all or none) go on as if their end never reached the target, the
     others are reset; after WAIT seconds the session is reinstated. Meanwhile each connection
-    that is left open, or each if none is, has a write with the disk. With "connection" the
-    first connection is reinstated before the session is, by a login with the old TSIH."""
+    that is left open, or each if none is, has a write with the disk. HOW is what is done
+    before the session is reinstated: "connection" reinstates the first connection, by a login
+    with the old TSIH; "logout" adds one to the old session and logs the lost ones out over it,
+    one after the other."""
     portals, lun, wait = portals.split(","), int(lun), float(wait)
     n = len(portals)
     stay = {"all": set(range(n)), "none": set()}.get(left_open)
@@ -367,6 +396,8 @@ def loss(portals, target, lun, under, left_open, wait, turns, first="session"):
             except (Refused, OSError) as e:
                 print(f"{e} after {after(began, time.monotonic())}", end="; ")
             c.reset()
+        elif first == "logout":
+            bury(s, portals[0], n)
         b = Session(portals[0], target, isid=isid)
         login = time.monotonic()
         landed = [watch.wait(what, 20) for what in old]
@@ -377,6 +408,21 @@ def loss(portals, target, lun, under, left_open, wait, turns, first="session"):
               ", ".join(after(began, moment) for moment in landed), flush=True)
         kept.append((s, b))
     print(f"loss: {turns} times the target lives; {early} logins did not wait for the old tasks")
+
+
+def bury(s, portal, n):
+    """Adds a connection to a session whose first N are lost, and closes these by Logouts
+    over it. A ping after each is answered when the target has dealt with it."""
+    began = time.monotonic()
+    try:
+        c = s.add(portal)
+        for cid in range(n):
+            response = s.logout(cid, c)
+            s.ping(c)
+            print(f"CID {cid}: {response} {after(began, time.monotonic())}", end="; ")
+        c.reset()
+    except (Refused, OSError) as e:
+        print(f"{e} after {after(began, time.monotonic())}", end="; ")
 
 
 def panic(portals, target, lun):

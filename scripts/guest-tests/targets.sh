@@ -3,7 +3,7 @@
 # LUN's backing takes 3 s for every write (dm-delay).
 #
 #   targets.sh TARGET...               of lio, embedded, tgt, istgt
-#   targets.sh loss CONNECTIONS OPEN WAIT MS TURNS [connection]
+#   targets.sh loss CONNECTIONS OPEN WAIT MS TURNS [connection|logout]
 #                                      LIO only: sessions of several connections are reset,
 #                                      but for those in OPEN (0,1 or all or none), and
 #                                      reinstated after WAIT seconds, with a disk that takes
