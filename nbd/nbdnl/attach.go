@@ -216,7 +216,7 @@ func (a *Attachment) connect(ctx context.Context) ([]<-chan struct{}, error) {
 		pairs[i].closeKernelEnd()
 		served, err := a.cfg.Serve(pairs[i].ours)
 		if err != nil {
-			closeOurs(pairs[i+1:])
+			closeAll(pairs[i+1:])
 			return nil, errors.Join(err, a.driver.Disconnect(index))
 		}
 		gone = append(gone, served)

@@ -64,12 +64,6 @@ func kernelEnds(pairs []pair) []int {
 	return fds
 }
 
-func closeOurs(pairs []pair) {
-	for _, p := range pairs {
-		p.closeOurs()
-	}
-}
-
 func closeAll(pairs []pair) {
 	for _, p := range pairs {
 		p.closeKernelEnd()
