@@ -46,7 +46,7 @@ func controlPath(name string) (string, error) {
 	}
 	dir, err := runtimeFolder()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w: give the path of the device's control socket instead", err)
 	}
 	return filepath.Join(dir, name+".sock"), nil
 }
@@ -56,7 +56,7 @@ func controlPath(name string) (string, error) {
 func runningDevices() ([]string, error) {
 	dir, err := runtimeFolder()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: give the path of a device's control socket", err)
 	}
 	sockets, err := filepath.Glob(filepath.Join(dir, "*.sock"))
 	if err != nil {

@@ -189,7 +189,11 @@ func lockFolder() (string, error) {
 // folder of sockets if that is where it goes.
 func prepareExport(e Export) error {
 	if e.Network == "nbd" {
-		return nbdnl.Load()
+		if err := nbdnl.Load(); err != nil {
+			return fmt.Errorf("%w: `braid doctor` says what mends it; "+
+				"--nbd unix:PATH serves a socket and needs no driver", err)
+		}
+		return nil
 	}
 	if e.Network == "tcp" {
 		l, err := net.Listen("tcp", e.Address)
