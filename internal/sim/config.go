@@ -143,6 +143,13 @@ func (c *Config) haunt(r *rand.Rand) {
 	c.Mix = 1<<faultHaunt | c.Mix&(1<<faultCutConn|1<<faultKill|1<<faultLoseCache)
 }
 
+// bare reports whether there may be unflushed data without copies: in the cache of a session
+// that has to leave its port, other sessions could not make it stable.
+func (c *Config) bare() bool {
+	const forgets = 1<<faultKill | 1<<faultUpgrade | 1<<faultConflict
+	return c.Retain == 0 || c.Shared || c.Mix&forgets != 0
+}
+
 // drawMix draws which faults a run has. Those after which less is promised stay out of most
 // runs, so that the whole promise is tried in them.
 func drawMix(r *rand.Rand) uint32 {
@@ -238,7 +245,7 @@ func Draw(seed uint64) Config {
 	c.Strangers = r.IntN(8) == 0
 	c.Growth = pick[uint64](r, 0, 0, 0, 1, 64)
 	c.ALUA = !c.OneGroup && r.IntN(2) == 0
-	if c.ALUA { // a device that moves a cache from port to port has one
+	if c.ALUA && c.bare() { // a device that moves a cache from port to port has one
 		c.Volatility = target.PerLUN
 	}
 	c.TPGS = pick(r, scsi.TPGSImplicit, scsi.TPGSExplicit, scsi.TPGSImplicit|scsi.TPGSExplicit)

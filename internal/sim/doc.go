@@ -36,8 +36,9 @@
 // # What is not tried
 //
 // A cache that is lost while its session lives on, over several connections of that session:
-// no initiator could notice in time. Volatility per nexus together with asymmetric access. A
-// LUN that shrinks. Fence mode none, which promises nothing.
+// no initiator could notice in time. Volatility per nexus together with asymmetric access,
+// where there may be data without copies: nobody could flush it from another port. A LUN that
+// shrinks. Fence mode none, which promises nothing.
 //
 // Package sim may import everything, and nothing imports it but its tests.
 package sim
