@@ -1,8 +1,8 @@
 # Shared by perf.sh, perf-sockets.sh and shaped.sh: what is compared, in which order, and the
 # table. Source it after lib.sh and peers.sh.
 #
-#   LENGTH=SECONDS    of each measurement; default 4
-length=${LENGTH:-4}
+#   LENGTH=SECONDS    of each measurement; default 6
+length=${LENGTH:-6}
 subjects=() pairs=()
 declare -A device_of
 results=/out/results.jsonl

@@ -20,13 +20,17 @@ pids=()
 
 tidy() {
 	local p
-	for p in "${pids[@]}"; do kill "$p" && wait "$p"; done
-	ip netns del $here_space
-	ip netns del $target_space
+	for p in "${pids[@]}"; do
+		kill "$p" || continue
+		wait "$p" || true
+	done
+	ip netns del $here_space || true
+	ip netns del $target_space || true
 	rm -rf "$work"
 } 2>/dev/null
 trap tidy EXIT
 
+# Not for the background: $! would not be the program itself.
 in_here() { nsenter --net=/run/netns/$here_space "$@"; }
 note() { say "$*"; }
 fail() {
@@ -48,15 +52,16 @@ within() {
 }
 
 start_target() {
-	in_target "$work/braid" target --name $target_name --lun 0=ram:128MiB \
-		--portal 10.99.0.2:3260 --portal 10.99.1.2:3260 >"$work/target" 2>&1 &
+	nsenter --net=/run/netns/$target_space "$work/braid" target --name $target_name \
+		--lun 0=ram:128MiB --portal 10.99.0.2:3260 --portal 10.99.1.2:3260 \
+		>"$work/target" 2>&1 &
 	pids+=($!)
 	within 30 grep -qs '^ready' "$work/target"
 }
 
 start_braid() {
 	rm -f "$work/up"
-	in_here "$work/braid" up --name stall --nbd "unix:$work/nbd" \
+	nsenter --net=/run/netns/$here_space "$work/braid" up --name stall-$$ --nbd "unix:$work/nbd" \
 		--control "unix:$work/control" --initiator-name iqn.2026-01.test.host:stall-$$ \
 		iscsi://10.99.{0,1}.2/$target_name/0 >"$work/up" 2>"$work/log" &
 	braid=$!
