@@ -145,7 +145,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "siblings are not asked", rank: 2, seek: 8000,
-		edits: []edit{{"mpath/fence.go", "o.proven < since {\n", "o.proven < -1 {\n"}},
+		edits: []edit{{"mpath/witness.go", "o.proven < since {\n", "o.proven < -1 {\n"}},
 	},
 	{
 		name: "a cut copy is not covered", rank: 2, seek: 8000,
