@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +24,8 @@ type process struct {
 	in   io.WriteCloser
 }
 
-// start starts a program. Its standard error goes to a file.
+// start starts a program. Its standard error goes to a file, beside which braid keeps what it
+// keeps.
 func start(log string, lines bool, name string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(name, args...)}
 	var err error
@@ -31,6 +33,8 @@ func start(log string, lines bool, name string, args ...string) (*process, error
 		return nil, err
 	}
 	p.cmd.Stderr, p.cmd.WaitDelay = p.log, time.Second
+	folder := filepath.Dir(log)
+	p.cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+folder, "RUNTIME_DIRECTORY="+folder)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if lines {
 		out, err := p.cmd.StdoutPipe()

@@ -50,7 +50,7 @@ func (d *daemons) one(i int) error {
 	defer log.Close()
 	cmd := exec.Command(d.braid, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "XDG_STATE_HOME="+d.folder, "HOME="+d.folder)
+	cmd.Env = append(os.Environ(), "STATE_DIRECTORY="+d.folder, "RUNTIME_DIRECTORY="+d.folder)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", d.braid, err)
