@@ -207,7 +207,7 @@ func (d *daemon) stop(now, grace time.Duration, why string) {
 		return
 	}
 	d.log.Log(slog.LevelInfo, "stopping", "because", why)
-	notify(d.log.Log, "STOPPING=1")
+	go notify(d.log.Log, "STOPPING=1") // it may have to wait for systemd
 	for _, l := range d.listeners {
 		l.Close()
 	}

@@ -139,6 +139,7 @@ func (w *linkWatch) changed(link int, name string, up bool) {
 	if up == !w.down[link] {
 		return
 	}
+	used := false
 	for slot, links := range w.links {
 		var portals []string
 		for _, l := range links {
@@ -146,6 +147,7 @@ func (w *linkWatch) changed(link int, name string, up bool) {
 				portals = append(portals, l.portal)
 			}
 		}
+		used = used || len(portals) > 0
 		switch {
 		case len(portals) == 0:
 		case up:
@@ -154,10 +156,11 @@ func (w *linkWatch) changed(link int, name string, up bool) {
 			w.tell.linkDown(slot, portals, fmt.Errorf("link %s is down", name))
 		}
 	}
-	if up {
+	switch {
+	case up:
 		delete(w.down, link)
 		w.refresh()
-	} else {
+	case used: // others come and go, and are never heard of again
 		w.down[link] = true
 	}
 }

@@ -49,6 +49,9 @@ func TestLinkWatch(t *testing.T) {
 	expect("eth7 up, its route not yet there", "0: up", "1: up")
 	w.changed(99, "tap0", false)
 	expect("a link that nobody uses")
+	if len(w.down) != 0 {
+		t.Errorf("links that are down: %v", w.down)
+	}
 	w.changed(8, "eth8", false)
 	expect("eth8 down", "1: link eth8 is down: 192.0.2.2:3260",
 		"4: link eth8 is down: 198.51.100.1:3260")

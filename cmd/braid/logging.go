@@ -15,6 +15,7 @@ const (
 	repeatFirst = 10 * time.Second // how long repeats are held back at first
 	repeatMost  = 10 * time.Minute // and at most, doubling while they go on
 	repeatKinds = 256              // different lines that are watched for repeats
+	closeMost   = time.Second      // that the last lines may take
 )
 
 // A Log takes lines from any goroutine and never makes one wait: the lines go
@@ -78,11 +79,14 @@ func (l *Log) Log(level slog.Level, msg string, args ...any) {
 	}
 }
 
-// Close writes what was taken and ends the writer. A line that comes later, from a
-// goroutine that is ending too, is not written.
+// Close writes what was taken and ends the writer, unless nobody reads any more what it
+// writes. A line that comes later, from a goroutine that is ending too, is not written.
 func (l *Log) Close() {
 	close(l.quit)
-	<-l.gone
+	select {
+	case <-l.gone:
+	case <-time.After(closeMost):
+	}
 }
 
 // fixed makes a value that another goroutine may read later.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -109,6 +110,22 @@ func (s *stuck) Write(p []byte) (int, error) {
 		<-s.let
 	}
 	return s.Buffer.Write(p)
+}
+
+// A pipe that nobody reads does not keep the process from ending.
+func TestLogCloseStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &stuck{begun: make(chan struct{}), let: make(chan struct{})}
+		l := NewLog(w, "info", "json")
+		l.Log(slog.LevelInfo, "first")
+		<-w.begun
+		began := time.Now()
+		l.Close()
+		if took := time.Since(began); took != closeMost {
+			t.Errorf("it took %v", took)
+		}
+		close(w.let)
+	})
 }
 
 func TestLogDrops(t *testing.T) {
