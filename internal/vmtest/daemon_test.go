@@ -22,7 +22,11 @@ const (
 
 	// stopTime is what an orderly end may take, with what an emulated machine
 	// adds.
-	stopTime = 12 * time.Second
+	stopTime = 20 * time.Second
+
+	// patience is for what comes by itself. A session that was lost may be tried again
+	// after half a minute only.
+	patience = 90 * time.Second
 )
 
 // A daemon is a running `braid up`.
@@ -117,7 +121,7 @@ func (d *daemon) status() status {
 func (d *daemon) awaitPaths(paths, connections int) status {
 	d.t.Helper()
 	var s status
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		s = d.status()
 		active := 0
 		for _, p := range s.Paths {

@@ -31,7 +31,7 @@ func TestResize(t *testing.T) {
 	run(t, "dmsetup", "reload", "lun", "--table", table(large))
 	run(t, "dmsetup", "resume", "lun")
 	run(t, program, "resize", name)
-	for deadline := time.Now().Add(30 * time.Second); deviceSize(t) != large; {
+	for deadline := time.Now().Add(patience); deviceSize(t) != large; {
 		if time.Now().After(deadline) {
 			t.Fatalf("the device has %d bytes, want %d", deviceSize(t), large)
 		}
