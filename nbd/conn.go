@@ -81,6 +81,7 @@ type Conn struct {
 	staging  []byte
 	pos, end int
 	cur      *Request // in phasePayload
+	long     bool     // the last request brought a long payload
 	paused   bool     // there is no room for the next request
 	resumed  bool
 
@@ -147,24 +148,24 @@ func (c *Conn) RecvBuffers(dst [][]byte) [][]byte {
 		c.end = copy(c.staging, c.staging[c.pos:c.end])
 		c.pos = 0
 	}
-	if !c.direct() {
-		return append(dst, c.staging[c.end:])
+	if c.direct() {
+		r := c.cur
+		off, asked := r.Length-r.left, uint64(0)
+		for off < r.Length {
+			if asked >= recvBatch {
+				return dst
+			}
+			b := r.data(off)
+			dst = append(dst, b)
+			off += uint64(len(b))
+			asked += uint64(len(b))
+		}
 	}
-	r := c.cur
-	off, asked := r.Length-r.left, uint64(0)
-	for off < r.Length && asked < recvBatch {
-		b := r.data(off)
-		dst = append(dst, b)
-		off += uint64(len(b))
-		asked += uint64(len(b))
+	end := len(c.staging)
+	if c.long && (c.cur == nil || c.direct()) {
+		end = min(end, c.end+aheadOfLong)
 	}
-	switch {
-	case off < r.Length:
-		return dst
-	case r.left >= largePayload:
-		return append(dst, c.staging[:stagingBehindPayload])
-	}
-	return append(dst, c.staging)
+	return append(dst, c.staging[c.end:end])
 }
 
 // direct reports whether the next bytes belong into the buffers of a write.

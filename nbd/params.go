@@ -12,13 +12,11 @@ const (
 	// fifteen writes of 4 KiB, or two thousand reads.
 	stagingSize = 64 << 10
 
-	// stagingBehindPayload is how much is read ahead behind a large payload.
-	// What lands in the staging buffer has to be copied, so it is kept to a
-	// header and a small write.
-	stagingBehindPayload = 8 << 10
-
-	// largePayload is the rest of a payload from which that is done.
-	largePayload = 32 << 10
+	// longPayload is the length of payloads that come in rows, most often. What of the
+	// next one is read ahead has to be copied to its place, so behind and after a long
+	// one no more is read ahead than aheadOfLong: headers.
+	longPayload = 16 << 10
+	aheadOfLong = 512
 
 	// recvBatch bounds what one RecvBuffers asks for, so that a client which
 	// sends large writes does not keep the others waiting.

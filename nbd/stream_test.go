@@ -195,7 +195,7 @@ func TestPayloadInPlace(t *testing.T) {
 	w.send(request(0, 1, 1, 0, 600<<10)...)
 	bufs := w.c.RecvBuffers(nil)
 	if len(bufs) != 4 || len(bufs[0]) != Chunk || len(bufs[2]) != 88<<10 ||
-		len(bufs[3]) != stagingBehindPayload {
+		len(bufs[3]) != aheadOfLong {
 		t.Fatalf("%d buffers", len(bufs))
 	}
 	if &bufs[0][0] != &w.c.cur.Data[0][0] {
@@ -207,8 +207,14 @@ func TestPayloadInPlace(t *testing.T) {
 	}
 	d.completeAll(0)
 	w.take()
+	if bufs = w.c.RecvBuffers(nil); len(bufs) != 1 || len(bufs[0]) != aheadOfLong {
+		t.Fatal("what follows a long write is likely another one")
+	}
 
 	w.send(request(0, 0, 2, 0, 300<<10)...)
+	if len(w.c.RecvBuffers(nil)[0]) != stagingSize {
+		t.Fatal("what follows a request without payload is likely short")
+	}
 	r := d.queue[0]
 	d.completeAll(0)
 	bufs = w.c.SendBuffers(nil)

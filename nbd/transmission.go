@@ -49,6 +49,7 @@ func (c *Conn) parseRequest(now time.Duration) bool {
 		return false
 	}
 	c.pos += sizeRequest
+	c.long = write && h.Length >= longPayload
 	switch {
 	case write && h.Length > 0:
 		r.left = uint64(h.Length)

@@ -58,7 +58,7 @@ func (p *pump) run(tb testing.TB) int {
 }
 
 func BenchmarkReceiver(b *testing.B) {
-	for _, size := range []int{0, 4096, 256 << 10} {
+	for _, size := range []int{0, 4096, 64 << 10, 256 << 10} {
 		for _, digests := range []bool{false, true} {
 			b.Run(fmt.Sprintf("data=%d/digests=%v", size, digests), func(b *testing.B) {
 				p := newPump(size, 16, 256<<10, digests)

@@ -4,6 +4,14 @@ package pdu
 // digest, and a login's data segment of 8192 bytes with room to spare.
 const minBuffer = 16 << 10
 
+const (
+	// longData is the length of data segments that come in rows, most often. What of the
+	// next one is read ahead has to be copied to its place, so behind and after a long
+	// one no more is read ahead than aheadOfLong: headers, and what is short.
+	longData    = 16 << 10
+	aheadOfLong = 512
+)
+
 // A Placer says where data segments belong.
 type Placer interface {
 	// Place is asked once per PDU, when its whole header is there and has
@@ -47,6 +55,7 @@ type Receiver struct {
 	buf        []byte // staging: buf[start:end] is received and not yet used
 	start, end int
 	own        []byte // for data segments that are neither placed nor fit into buf
+	long       bool   // the last header was one of a long data segment
 
 	cur current
 }
@@ -96,12 +105,16 @@ func (r *Receiver) Buffers(dst [][]byte) [][]byte {
 	if r.err != nil {
 		return dst
 	}
-	if c := &r.cur; c.filled < len(c.data) {
+	r.compact()
+	c, end := &r.cur, len(r.buf)
+	if c.filled < len(c.data) {
 		dst = append(dst, c.data[c.filled:])
 	}
-	r.compact()
-	if r.end < len(r.buf) {
-		dst = append(dst, r.buf[r.end:])
+	if r.long && (c.data != nil || !c.begun) {
+		end = min(end, r.end+aheadOfLong)
+	}
+	if r.end < end {
+		dst = append(dst, r.buf[r.end:end])
 	}
 	return dst
 }
@@ -267,6 +280,7 @@ func (r *Receiver) begin() {
 	c := &r.cur
 	c.begun = true
 	c.dataLen = c.header.DataLen()
+	r.long = c.dataLen >= longData
 	c.digest = r.dataDigest && c.dataLen > 0
 	c.crc = 0
 	c.trailer = PadLen(c.dataLen)
