@@ -88,7 +88,8 @@ type Coordinator struct {
 	wanted bool // a client's flush waits for the next round
 	scope  uint64
 	drain  int
-	owed   bool // a background flush failed
+	slow   uint64 // sessions that are not the drain path while another one can be
+	owed   bool   // a background flush failed
 	rounds uint64
 }
 
@@ -165,14 +166,28 @@ func (c *Coordinator) Fresh(slot int) bool {
 	return c.l.round.active && s.upRound == c.l.round.id && slot != c.drain
 }
 
+// Avoid names the sessions, as bits, that are not to be the drain path of rounds to come
+// while another one can be: a flush would wait for them.
+func (c *Coordinator) Avoid(slow uint64) { c.slow = slow }
+
 // rotate makes the next living session the drain path.
 func (c *Coordinator) rotate() {
+	last := -1
 	for i := 1; i <= MaxSlots; i++ {
 		j := (c.drain + i + MaxSlots) % MaxSlots
-		if c.l.slots[j].alive && !c.l.slots[j].resting {
+		if !c.l.slots[j].alive || c.l.slots[j].resting {
+			continue
+		}
+		if c.slow&(1<<j) == 0 {
 			c.drain = j
 			return
 		}
+		if last < 0 {
+			last = j
+		}
+	}
+	if last >= 0 {
+		c.drain = last
 	}
 }
 

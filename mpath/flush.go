@@ -27,6 +27,7 @@ func (d *Device) newFlush(r *Request, scope uint64) *flush {
 	}
 	*f = flush{req: r, from: d.now, losses: d.ledger.Losses()}
 	f.Owner, f.Scope = f, scope
+	d.rounds.Avoid(d.slow())
 	return f
 }
 

@@ -1,5 +1,7 @@
 package mpath
 
+import "math"
+
 // choose picks the active path for a command, nil if there is none that has room. Suspect
 // paths, and slots named in avoid, are taken only when no other is left.
 func (d *Device) choose(o *op, avoid uint64) *slot {
@@ -47,6 +49,27 @@ func (d *Device) measure(s *slot, load uint64) uint64 {
 	}
 	return s.expected(d.now, load)
 }
+
+// slow are the paths, as bits, that take several times as long as the best one. They are
+// passed over for the drain path, which has no choice for each command.
+func (d *Device) slow() uint64 {
+	least := uint64(math.MaxUint64)
+	for _, s := range d.slots {
+		if s.state == active {
+			least = min(least, s.service.price)
+		}
+	}
+	slow := uint64(0)
+	for _, s := range d.slots {
+		if s.state == active && s.service.price/slowPrice > least {
+			slow |= 1 << s.index
+		}
+	}
+	return slow
+}
+
+// slowPrice is how many times the least price makes a path slow.
+const slowPrice = 4
 
 // place picks the path of a write: the drain path for requests that came while a
 // flush drains.

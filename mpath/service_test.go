@@ -73,6 +73,7 @@ type wireRig struct {
 	load  wireLoad
 	rand  *rand.Rand
 	next  uint64
+	sent  int
 	done  uint64 // bytes
 }
 
@@ -82,6 +83,7 @@ type wireLoad struct {
 	size  uint64
 	depth int
 	mix   bool
+	flush int // one after so many requests; 0: none
 }
 
 const wireBlocks = 1 << 30 / lunBlock
@@ -140,6 +142,11 @@ var wireData [Chunk]byte
 
 func (w *wireRig) submit(q *Request) {
 	op, size := w.load.op, w.load.size
+	if w.sent++; w.load.flush > 0 && w.sent%(w.load.flush+1) == 0 {
+		*q = Request{Op: Flush, Data: q.Data[:0]}
+		w.r.d.Submit(w.r.now, q)
+		return
+	}
 	if w.load.mix {
 		op = []Op{Read, Read, Write}[w.rand.IntN(3)]
 		size = []uint64{4 << 10, size}[w.rand.IntN(2)]
@@ -170,10 +177,10 @@ func link(rate float64) wire { return wire{rate: rate, delay: ms / 4} }
 // eachLoad runs a test with many loads.
 func eachLoad(t *testing.T, f func(t *testing.T, load func(...wire) *wireRig)) {
 	for _, l := range []wireLoad{
-		{Read, 4 << 10, 32, false}, {Read, 4 << 10, 128, false}, {Read, 64 << 10, 16, false},
-		{Read, 128 << 10, 8, false}, {Read, 1 << 20, 4, false}, {Read, 1 << 20, 8, false},
-		{Read, 4 << 20, 4, false}, {Write, 4 << 10, 32, false}, {Write, 64 << 10, 16, false},
-		{Write, 1 << 20, 8, false}, {Read, 64 << 10, 32, true}, {Read, 1 << 20, 16, true},
+		{Read, 4 << 10, 32, false, 0}, {Read, 4 << 10, 128, false, 0}, {Read, 64 << 10, 16, false, 0},
+		{Read, 128 << 10, 8, false, 0}, {Read, 1 << 20, 4, false, 0}, {Read, 1 << 20, 8, false, 0},
+		{Read, 4 << 20, 4, false, 0}, {Write, 4 << 10, 32, false, 0}, {Write, 64 << 10, 16, false, 0},
+		{Write, 1 << 20, 8, false, 0}, {Read, 64 << 10, 32, true, 0}, {Read, 1 << 20, 16, true, 0},
 	} {
 		name := fmt.Sprintf("%v %d KiB depth %d mix %v", l.op, l.size>>10, l.depth, l.mix)
 		t.Run(name, func(t *testing.T) {
@@ -279,7 +286,7 @@ func TestQueueTime(t *testing.T) {
 			for _, r := range rates {
 				wires, sum = append(wires, link(r)), sum+r
 			}
-			w := newWireRig(t, wireLoad{Write, 4 << 20, 8, false}, wires...)
+			w := newWireRig(t, wireLoad{Write, 4 << 20, 8, false, 0}, wires...)
 			w.r.d.cfg.Selector = sel
 			w.run(20 * time.Second)
 			got := w.run(20 * time.Second)
@@ -291,6 +298,24 @@ func TestQueueTime(t *testing.T) {
 					t.Errorf("selector %d: a command waited for %v at %.1f MB/s", sel, p.longest, p.rate/1e6)
 				}
 			}
+		}
+	}
+}
+
+// TestServiceTimeFlushes: a path that is slow takes no part in loads that flush all the time,
+// but for being asked now and then.
+func TestServiceTimeFlushes(t *testing.T) {
+	fast := wire{rate: 2e9, each: 5 * time.Microsecond, delay: 50 * time.Microsecond}
+	slow := fast
+	slow.delay += 20 * ms
+	for _, depth := range []int{1, 8, 32} {
+		for _, every := range []int{1, 32} {
+			l := wireLoad{Write, 4 << 10, depth, false, every}
+			w := newWireRig(t, l, fast, slow)
+			w.run(500 * ms)
+			alone := newWireRig(t, l, fast).run(500 * ms)
+			name := fmt.Sprintf("depth %d, flush every %d", depth, every)
+			w.want(name, w.run(time.Second), 0.8, alone)
 		}
 	}
 }
