@@ -134,10 +134,10 @@ func (d *Device) verified(s *slot) {
 	if !s.inLedger {
 		s.verifiedAt = d.now
 		d.checkSiblings()
-	}
-	if !d.siblingsProven(s, s.verifiedAt) {
-		d.enter(s, proving)
-		return
+		if !d.siblingsProven(s, s.verifiedAt) {
+			d.enter(s, proving)
+			return
+		}
 	}
 	d.activate(s)
 }

@@ -272,6 +272,30 @@ func TestLossToldWhileLookingAgain(t *testing.T) {
 	}
 }
 
+// TestLookingAgainAsksNobody: a path that is looked at again waits for no sibling: a quiet one
+// may have answered nothing since the path was verified first.
+func TestLookingAgainAsksNobody(t *testing.T) {
+	r := newRig(t, config(2))
+	r.slow[1] = true
+	r.run()
+	r.path(1).hold = holding(scsi.OpWriteSame16)
+	r.path(1).up = true
+	r.refuse[0] = errCut
+	r.path(0).kill(errCut)
+	r.run()
+	r.comeBack()
+	r.after(time.Minute)
+	r.path(1).hold = nil
+	r.after(time.Minute)
+	for i := range 2 {
+		r.path(i).heard = []scsi.Attention{scsi.ModeChanged}
+		r.run()
+		if got := r.state(i); got != "active" {
+			t.Errorf("path %d is %s", i, got)
+		}
+	}
+}
+
 // TestNoWriteBeforeRecorded: no command goes out before the state that names the session was
 // written down.
 func TestNoWriteBeforeRecorded(t *testing.T) {
