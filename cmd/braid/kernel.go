@@ -78,6 +78,10 @@ func (d *daemon) attach(export int, wanted string) {
 		Serve:      d.serveKernel,
 		Log:        d.log.Log,
 	}
+	if wanted := d.plan.config.NBDSockets; cfg.Sockets < wanted {
+		d.log.Log(slog.LevelWarn, "fewer sockets than nbd_sockets: one for each processor",
+			"sockets", cfg.Sockets, "nbd_sockets", wanted)
+	}
 	if cfg.Sockets > 1 {
 		cfg.Settings.Timeout = requestTimeout
 	}

@@ -56,6 +56,9 @@ func up(c Config, stdout, stderr io.Writer) error {
 	for _, weak := range p.sessions[0].Offer.Auth.Warnings() {
 		log.Log(slog.LevelWarn, weak, "remedy", "a longer one, at the target as well")
 	}
+	if c.NBDSockets > 1 && !c.kernelDevice() {
+		log.Log(slog.LevelWarn, "nbd_sockets has no effect: no kernel device is served")
+	}
 	folder, err := lockFolder()
 	if err != nil {
 		return err
