@@ -142,6 +142,16 @@ func (l *Ledger) Epoch() uint64 { return l.epoch }
 // flushes wait until its successor has answered a SYNC.
 func (l *Ledger) Orphaned(slot int) bool { return l.slots[slot].orphaned && !l.slots[slot].alive }
 
+// Orphans reports whether there is such a slot, or one whose successor is yet to be synced.
+func (l *Ledger) Orphans() bool {
+	for i := range l.slots {
+		if l.slots[i].orphaned {
+			return true
+		}
+	}
+	return false
+}
+
 // Settled says that a successor of slot's session, which carries no I/O, has answered a
 // SYNC.
 func (l *Ledger) Settled(slot int) {

@@ -81,7 +81,7 @@ func (d *Device) stepStop() {
 			d.failWaiting(ESHUTDOWN, errStopping)
 			if !s.flushed && !d.anyActive() {
 				s.flushed = true
-				if d.ledger.Unstable() > 0 || d.untold() {
+				if d.ledger.Unstable() > 0 || d.ledger.Orphans() || d.untold() {
 					s.err = errNotFlushed
 				}
 			}

@@ -71,6 +71,27 @@ func TestStopErr(t *testing.T) {
 	}
 }
 
+// TestStopErrOfFormer: what a former process left may be unstable until a flush was done.
+func TestStopErrOfFormer(t *testing.T) {
+	for _, flushes := range []bool{false, true} {
+		cfg := config(1)
+		cfg.Slots[0].Lost = &LostNexus{TPGT: 1}
+		r := newRig(t, cfg)
+		r.after(time.Minute)
+		if flushes {
+			r.want(r.flush(), OK)
+		}
+		r.noPath()
+		r.read(0, 512)
+		r.run()
+		r.d.Stop(r.now, 10*time.Second)
+		r.after(11 * time.Second)
+		if got := r.d.StopErr(); (got == nil) != flushes {
+			t.Errorf("flushed %v: error %v", flushes, got)
+		}
+	}
+}
+
 // TestResumed: the kernel means the device, and not the connection: whoever comes for it after
 // a loss is told, also if the answer that told of it may have been lost with a connection.
 func TestResumed(t *testing.T) {
