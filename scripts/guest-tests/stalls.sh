@@ -22,7 +22,7 @@ fio_on() { fio --eta=never --bs=4k "${device_options[@]}" "$@"; }
 # fill writes what is read later. Reads are of the first 16 MiB, writes from 64 MiB on.
 fill() {
 	fio_on --name=fill --rw=write --size=16M --iodepth=32 --verify=pattern --verify_pattern=%o \
-		--do_verify=0 --output="$work/fill" || fail "filling: $(cat "$work/fill")"
+		--do_verify=0 --verify_state_save=0 --output="$work/fill" || fail "filling: $(cat "$work/fill")"
 }
 
 load() {
