@@ -21,8 +21,8 @@ const (
 
 // A Pool gives out payload buffers from one mapping outside the Go heap: the
 // collector neither scans nor counts it, and its size is fixed at the start. The
-// kernel backs a page when it is first written (MAP_NORESERVE), so an idle
-// device costs little.
+// kernel backs a page when it is first written (MAP_NORESERVE), a huge one where it
+// can, so an idle device costs little.
 //
 // The mapping is a row of blocks of MaxBuffer bytes, each split buddy-wise. A
 // block is split only when no free piece of a split one is large enough, and is
@@ -61,6 +61,9 @@ func NewPool(size int64) (*Pool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("buffer pool of %d bytes: %w", size, os.NewSyscallError("mmap", err))
 	}
+	// Copies between sockets and huge pages are cheaper, and so is their first use. Where
+	// the kernel has none, or must not use them, nothing is lost.
+	unix.Madvise(region, unix.MADV_HUGEPAGE)
 	p := &Pool{region: region, pages: make([]page, blocks*pagesPerBlock)}
 	for c := range p.free {
 		p.free[c] = -1
