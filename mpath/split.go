@@ -130,7 +130,7 @@ func (d *Device) partDone(r *Request) {
 		d.makeStable(r)
 		return
 	}
-	if r.changes() && r.bare && !r.stable && r.losses != d.ledger.Losses() {
+	if r.changes() && !r.stable && r.losses != d.ledger.Losses() {
 		d.tellAgain() // a part of it may be among what was lost
 	}
 	d.finish(r)

@@ -116,3 +116,29 @@ func TestResumed(t *testing.T) {
 	r.d.Arrived(4)
 	flush(4, OK)
 }
+
+// TestCopyOfAPartDropped: the copy of one part of a write is dropped and that is told before the
+// write is acknowledged: it is told again.
+func TestCopyOfAPartDropped(t *testing.T) {
+	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Barrier = barrier.Epoch })
+	r.want(r.flush(), OK)
+	r.path(0).hold = holding(scsi.OpWrite16)
+	r.path(1).hold = r.path(0).hold
+	q := r.write(0, 2*Chunk, 7)
+	r.wantHeld(q)
+	for i := range 2 {
+		if n := len(r.path(i).queue); n != 1 {
+			t.Fatalf("%d commands are out on path %d", n, i)
+		}
+	}
+	r.path(0).hold = nil
+	r.wantHeld(q)
+	r.lun.loseCache()
+	r.path(0).heard = []scsi.Attention{scsi.ReservationsChanged}
+	r.run()
+	r.want(r.flush(), EIO)
+	r.path(1).hold = nil
+	r.want(q, OK)
+	r.want(r.flush(), EIO)
+	r.want(r.flush(), OK)
+}
