@@ -182,6 +182,9 @@ func eachLoad(t *testing.T, f func(t *testing.T, load func(...wire) *wireRig)) {
 		{Read, 4 << 20, 4, false, 0}, {Write, 4 << 10, 32, false, 0}, {Write, 64 << 10, 16, false, 0},
 		{Write, 1 << 20, 8, false, 0}, {Read, 64 << 10, 32, true, 0}, {Read, 1 << 20, 16, true, 0},
 	} {
+		if testing.Short() && l.depth != 8 && !l.mix {
+			continue
+		}
 		name := fmt.Sprintf("%v %d KiB depth %d mix %v", l.op, l.size>>10, l.depth, l.mix)
 		t.Run(name, func(t *testing.T) {
 			f(t, func(wires ...wire) *wireRig { return newWireRig(t, l, wires...) })
@@ -210,8 +213,8 @@ func TestServiceTimeRates(t *testing.T) {
 					wires, sum = append(wires, link(r)), sum+r
 				}
 				w := load(wires...)
-				w.run(2 * time.Second)
-				w.want("together", w.run(4*time.Second), c.part, sum)
+				w.run(time.Second)
+				w.want("together", w.run(2*time.Second), c.part, sum)
 			})
 		})
 	}
@@ -230,7 +233,7 @@ func TestServiceTimeSlow(t *testing.T) {
 		w.want("as it turns slow", w.run(500*ms), 0.85, alone)
 		w.want("slow", w.run(time.Second), 0.95, alone)
 		w.wires[1].delay -= 20 * ms
-		w.run(2 * time.Second)
+		w.run(time.Second)
 		w.want("fast again", w.run(500*ms), 0.95, both)
 	})
 }
@@ -239,13 +242,13 @@ func TestServiceTimeSlow(t *testing.T) {
 func TestServiceTimeStep(t *testing.T) {
 	eachLoad(t, func(t *testing.T, load func(...wire) *wireRig) {
 		w := load(link(200*mbit), link(200*mbit))
-		w.run(2 * time.Second)
+		w.run(time.Second)
 		w.wires[1].rate = 20 * mbit
-		w.run(2 * time.Second)
-		w.want("after the loss", w.run(4*time.Second), 0.9, 220*mbit)
+		w.run(time.Second)
+		w.want("after the loss", w.run(2*time.Second), 0.9, 220*mbit)
 		w.wires[1].rate = 200 * mbit
-		w.run(4 * time.Second)
-		w.want("after its return", w.run(4*time.Second), 0.95, 400*mbit)
+		w.run(3 * time.Second)
+		w.want("after its return", w.run(2*time.Second), 0.95, 400*mbit)
 	})
 }
 
@@ -255,22 +258,22 @@ func TestServiceTimeFar(t *testing.T) {
 	far.delay = 20 * ms
 	eachLoad(t, func(t *testing.T, load func(...wire) *wireRig) {
 		w := load(link(200*mbit), far)
-		alone := load(link(200 * mbit)).run(4 * time.Second)
-		w.run(2 * time.Second)
-		w.want("near and far, to near", w.run(4*time.Second), 0.97, alone)
+		alone := load(link(200 * mbit)).run(1500 * ms)
+		w.run(time.Second)
+		w.want("near and far, to near", w.run(2*time.Second), 0.97, alone)
 		w = load(far, far)
-		alone = load(far).run(4 * time.Second)
-		w.run(2 * time.Second)
-		w.want("far and far, to one", w.run(4*time.Second), 0.95, alone)
+		alone = load(far).run(1500 * ms)
+		w.run(time.Second)
+		w.want("far and far, to one", w.run(2*time.Second), 0.95, alone)
 	})
 	near := link(200 * mbit)
 	eachLoad(t, func(t *testing.T, load func(...wire) *wireRig) {
 		near.delay, near.jitter = 2*ms, rand.New(rand.NewPCG(3, 4))
 		w := load(near, near)
 		one := load(near)
-		alone := one.run(4 * time.Second)
-		w.run(2 * time.Second)
-		w.want("answers that vary, to one", w.run(4*time.Second), 1, alone)
+		alone := one.run(1500 * ms)
+		w.run(time.Second)
+		w.want("answers that vary, to one", w.run(2*time.Second), 1, alone)
 	})
 }
 
