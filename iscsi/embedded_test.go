@@ -320,14 +320,14 @@ func TestEmbeddedAbort(t *testing.T) {
 	w := newWorld(t, 1, 1, nil)
 	w.untilUp()
 	w.wake()
-	w.target.Delay(0, 40*time.Second, 40*time.Second)
+	w.target.Delay(0, target.AnyCommand, 40*time.Second, 40*time.Second)
 	c := &scsi.Command{CDB: scsi.Write16(0, 1, false), Dir: scsi.Write,
 		Data: bytes.Repeat([]byte{1}, block), Timeout: 30 * time.Second}
 	w.do(1, c)
 	if e, ok := c.Err.(*scsi.StatusError); !ok || e.Status != scsi.TaskAborted {
 		t.Fatalf("ended with %v", c.Err)
 	}
-	w.target.Delay(0, 0, 0)
+	w.target.Delay(0, target.AnyCommand, 0, 0)
 	w.now += time.Minute
 	w.target.Tick(w.now)
 	got := &scsi.Command{CDB: scsi.Read16(0, 1, false), Dir: scsi.Read, Data: make([]byte, block)}

@@ -113,7 +113,7 @@ func (z *fuzzed) act() {
 		z.ask(portal)
 	case k == 29:
 		z.target.Undisturb()
-		z.target.Delay(portal, 0, 0)
+		z.target.Delay(portal, target.AnyCommand, 0, 0)
 	case k == 30:
 		z.s.Probe(z.now)
 	case z.rnd.IntN(3) == 0:
@@ -129,7 +129,7 @@ func (z *fuzzed) act() {
 func (z *fuzzed) trouble(portal int) {
 	switch z.rnd.IntN(5) {
 	case 0:
-		z.target.Delay(portal, 0, time.Duration(z.rnd.IntN(256))*time.Second/4)
+		z.target.Delay(portal, target.AnyCommand, 0, time.Duration(z.rnd.IntN(256))*time.Second/4)
 	case 1:
 		z.target.RefuseSNACKs(1)
 	case 2:
@@ -317,7 +317,7 @@ func (z *fuzzed) heal() {
 	z.target.RefuseReassigns(0)
 	z.target.RefuseLogins(0, false)
 	for p := range z.cfg.Portals {
-		z.target.Delay(p, 0, 0)
+		z.target.Delay(p, target.AnyCommand, 0, 0)
 	}
 	good := 0
 	for n := 0; good < 3 || len(z.out) > 0; n++ {

@@ -118,8 +118,8 @@ func experiments() []experiment {
 				flags: []string{"--header-digest", "crc32c", "--data-digest", "crc32c"}}}},
 	}
 	list = append(list, shaped()...)
-	return append(list, barriers(),
-		experiment{name: "idle", title: "Devices that nobody uses", whole: footprint})
+	list = append(list, barriers()...)
+	return append(list, experiment{name: "idle", title: "Devices that nobody uses", whole: footprint})
 }
 
 // scaled are rows with a part of their bounds.
@@ -159,16 +159,19 @@ var digestRows = []row{
 }
 
 // barriers is what a barrier costs: loads that flush, under each rule, with one session,
-// two sessions, and one session of two connections.
-func barriers() experiment {
-	e := experiment{name: "barrier", title: "What a barrier costs"}
+// two sessions, and one session of two connections; with a target whose flush costs
+// nothing, and with one that takes as long for it as many a disk does.
+func barriers() []experiment {
+	free := experiment{name: "barrier", title: "What a barrier costs"}
+	slow := experiment{name: "barrier-slow", title: "What a barrier costs where a flush takes 2 ms"}
 	for _, every := range []int{1, 8, 32} {
 		for _, depth := range []int{1, 8, 32} {
-			e.rows = append(e.rows, row{
+			free.rows = append(free.rows, row{
 				name: fmt.Sprintf("4 KiB write, depth %d, fsync every %d", depth, every),
 				rw:   "randwrite", block: 4 * kib, depth: depth, fsync: every})
 		}
 	}
+	slow.rows = free.rows
 	shapes := []setup{
 		{name: "one session", portals: 1},
 		{name: "two sessions", portals: 2},
@@ -179,8 +182,10 @@ func barriers() experiment {
 			s := s
 			s.name += ", " + mode
 			s.flags, s.targetFlags = []string{"--barrier", mode}, withCache
-			e.setups = append(e.setups, s)
+			free.setups = append(free.setups, s)
+			s.faults = []string{"delay all 2ms flushes"}
+			slow.setups = append(slow.setups, s)
 		}
 	}
-	return e
+	return []experiment{free, slow}
 }

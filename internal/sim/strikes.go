@@ -107,11 +107,11 @@ func (b *blow) cutPortal(w *wire) {
 // than they last: a queue of ghosts, if the run has such.
 func (b *blow) haunt(wire *wire, host *targetHost, local int) {
 	w := b.w
-	host.t.Delay(local, w.cfg.Late/4, w.cfg.Late/2)
+	host.t.Delay(local, target.AnyCommand, w.cfg.Late/4, w.cfg.Late/2)
 	w.agenda.after(w.cfg.Late/4, call(func() {
-		host.t.Delay(local, 0, w.cfg.Reorder)
+		host.t.Delay(local, target.AnyCommand, 0, w.cfg.Reorder)
 		if b.over {
-			host.t.Delay(local, 0, 0)
+			host.t.Delay(local, target.AnyCommand, 0, 0)
 			return
 		}
 		wire.cut = true
@@ -226,7 +226,7 @@ func (f *faults) heal() {
 		wire.setDark(inward, false)
 		wire.setDark(outward, false)
 		host, local := w.portal(i)
-		host.t.Delay(local, 0, 0)
+		host.t.Delay(local, target.AnyCommand, 0, 0)
 	}
 	for _, h := range w.targets {
 		h.t.RefuseLogins(0, false)

@@ -100,7 +100,7 @@ func newTargetHost(w *world, index int, rng *rand.Rand) (*targetHost, error) {
 		h.t.ExecuteLate(true, c.Late/20, c.Late)
 	}
 	for i := range cfg.Portals {
-		h.t.Delay(i, 0, c.Reorder)
+		h.t.Delay(i, target.AnyCommand, 0, c.Reorder)
 	}
 	return h, nil
 }

@@ -140,7 +140,7 @@ func (t *Target) ready(now time.Duration, k *task) {
 		return
 	}
 	p := k.conn.port()
-	if p.delayMax > 0 && k.unit != nil {
+	if p.delayMax > 0 && k.unit != nil && (p.delayOf == AnyCommand || p.delayOf == k.kind()) {
 		t.delay(k, now+t.between(p.delayMin, p.delayMax))
 		return
 	}

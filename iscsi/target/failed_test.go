@@ -193,7 +193,7 @@ func TestReassignedWriteIsWritten(t *testing.T) {
 // Who may reassign, and when (RFC 7143 sections 7.2.2 and 11.6.1).
 func TestAllegiance(t *testing.T) {
 	b, one, two := pair(t, Config{})
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	waits := one.command(scsi.Write16(0, 1, false), pattern(1, 512), 0)
 	one.ask(waits, pattern(1, 512))
 	two.cmdSN = one.cmdSN
@@ -219,7 +219,7 @@ func TestAllegiance(t *testing.T) {
 // A task that is executed while it has no connection is answered on the new one.
 func TestTasksGoOnWithoutAConnection(t *testing.T) {
 	b, one, two := pair(t, Config{})
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	write := one.command(scsi.Write16(0, 1, false), pattern(1, 512), 0)
 	one.ask(write, pattern(1, 512))
 	read := one.command(scsi.Read16(0, 1, false), nil, 512)

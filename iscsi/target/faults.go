@@ -99,12 +99,12 @@ func (t *Target) Stall(portal int, on bool) {
 	}
 }
 
-// Delay makes commands that come in at a portal wait for a time between from and
-// to, which chance decides, before they are executed. Zeroes end it; commands
-// that wait already go on waiting.
-func (t *Target) Delay(portal int, from, to time.Duration) {
+// Delay makes commands that come in at a portal, AnyCommand or of one kind, wait for a time
+// between from and to, which chance decides, before they are executed. Zeroes end it;
+// commands that wait already go on waiting.
+func (t *Target) Delay(portal int, which Commands, from, to time.Duration) {
 	p := &t.portals[portal]
-	p.delayMin, p.delayMax = from, max(from, to)
+	p.delayOf, p.delayMin, p.delayMax = which, from, max(from, to)
 }
 
 // ExecuteLate makes ghosts: when a nexus is lost with its connections, its write

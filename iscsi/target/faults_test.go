@@ -179,7 +179,7 @@ func TestWriteThrough(t *testing.T) {
 func TestDelayIsWithinItsBounds(t *testing.T) {
 	b := newBench(t, Config{})
 	p := b.session("a", 0, 1)
-	b.t.Delay(0, 10*time.Millisecond, 20*time.Millisecond)
+	b.t.Delay(0, AnyCommand, 10*time.Millisecond, 20*time.Millisecond)
 	for range 20 {
 		p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
 	}
@@ -204,6 +204,31 @@ func TestDelayIsWithinItsBounds(t *testing.T) {
 	}
 	if inOrder {
 		t.Error("chance decided nothing")
+	}
+}
+
+// TestDelayOfOneKind: a script delays flushes, and nothing else.
+func TestDelayOfOneKind(t *testing.T) {
+	s, err := ParseScript("at 0s delay all 2ms flushes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, Config{})
+	p := b.session("a", 0, 1)
+	b.t.Play(b.now, s)
+	b.advance(0)
+	flush := p.command(scsi.SynchronizeCache16(0, 0), nil, 0)
+	p.push(flush, nil)
+	p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
+	p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
+	for _, q := range p.flush() {
+		if q.ITT() == flush.ITT() {
+			t.Error("the flush did not wait")
+		}
+	}
+	b.advance(2 * time.Millisecond)
+	if list := p.flush(); len(list) != 1 || list[0].ITT() != flush.ITT() {
+		t.Errorf("after its time: %s", describe(list))
 	}
 }
 

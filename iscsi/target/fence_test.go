@@ -47,7 +47,7 @@ func TestGhosts(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			b := newBench(t, Config{})
 			p := b.session("a", 0, 1)
-			b.t.Delay(0, time.Second, time.Second)
+			b.t.Delay(0, AnyCommand, time.Second, time.Second)
 			b.t.ExecuteLate(c.late, 5*time.Second, 9*time.Second)
 			slowWrite(p, 7)
 			if c.before != nil {
@@ -79,7 +79,7 @@ func TestGhosts(t *testing.T) {
 func TestReinstatementThatDoesNotAbort(t *testing.T) {
 	b := newBench(t, Config{})
 	old := b.session("a", 0, 1)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	b.t.NoAbort(true)
 	slowWrite(old, 7)
 	b.session("a", 1, 1)
@@ -95,7 +95,7 @@ func TestReinstatementThatDoesNotAbort(t *testing.T) {
 func TestReinstatementAbortsWhileTheOldConnectionLives(t *testing.T) {
 	b := newBench(t, Config{})
 	old := b.session("a", 0, 1)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(old, 7)
 	p := b.session("a", 1, 1)
 	if old.flush(); !old.dead {

@@ -150,7 +150,7 @@ func FuzzConn(f *testing.F) {
 			MaxBurstLength: 1024, MaxRecvDataSegmentLength: 512, DefaultTime2Retain: 1})
 		p := b.session("a", 0, 1)
 		other := b.session("b", 1, 1)
-		b.t.Delay(0, 0, 3*time.Millisecond)
+		b.t.Delay(0, AnyCommand, 0, 3*time.Millisecond)
 		b.t.ExecuteLate(true, 0, time.Millisecond)
 		for len(data) >= stepLen {
 			p.feed(fuzzStep(p, data[:stepLen]))

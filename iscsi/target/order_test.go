@@ -84,7 +84,7 @@ func TestWindowBoundsWhatIsTaken(t *testing.T) {
 func TestWindowClosesWhileCommandsWait(t *testing.T) {
 	b := newBench(t, Config{QueueDepth: 2})
 	p := b.session("a", 0, 1)
-	b.t.Delay(0, 1000, 1000)
+	b.t.Delay(0, AnyCommand, 1000, 1000)
 	for range 3 { // the third is outside
 		p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
 	}

@@ -87,7 +87,7 @@ func (t *Target) apply(now time.Duration, f *fault) {
 		if f.off {
 			from, to = 0, 0
 		}
-		each(func(i int) { t.Delay(i, from, to) })
+		each(func(i int) { t.Delay(i, f.which, from, to) })
 	case "execute-late":
 		t.ExecuteLate(!f.off, f.min, f.max)
 	case "no-abort":

@@ -243,7 +243,7 @@ func TestPreemptAndAbort(t *testing.T) {
 	a.out(scsi.ReserveRegister, 0, 0, 1)
 	reserver{v}.out(scsi.ReserveRegister, 0, 0, 2)
 	b.t.ExecuteLate(true, 5*time.Second, 5*time.Second)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(v, 7)
 	if got := a.out(scsi.ReservePreemptAndAbort, 5, 1, 2); got != "good" {
 		t.Fatal(got)
@@ -258,10 +258,10 @@ func TestPreemptAndAbort(t *testing.T) {
 		t.Errorf("the preempted nexus heard %s", describe(list))
 	}
 	// A ghost: the session is lost, its write is still to come.
-	b.t.Delay(0, 0, 0)
+	b.t.Delay(0, AnyCommand, 0, 0)
 	reserver{v}.ready() // 2Ah/05
 	reserver{v}.out(scsi.ReserveRegister, 0, 0, 3)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(v, 8)
 	b.t.Cut(b.now, 0, true)
 	v.flush()
@@ -290,7 +290,7 @@ func TestPreemptAndAbortLaysGhosts(t *testing.T) {
 	a.out(scsi.ReserveRegister, 0, 0, 1)
 	reserver{v}.out(scsi.ReserveRegister, 0, 0, 2)
 	b.t.ExecuteLate(true, 5*time.Second, 5*time.Second)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(v, 7)
 	b.t.Cut(b.now, 0, true)
 	v.flush()

@@ -20,7 +20,8 @@ import (
 //	cut WHERE                       connections are reset, new ones refused
 //	blackhole WHERE                 what comes in is swallowed, nothing goes out
 //	stall WHERE                     nothing is read or sent; it goes on afterwards
-//	delay WHERE TIME[..TIME]        commands wait before they are executed
+//	delay WHERE TIME[..TIME] [reads|writes|flushes]
+//	                                commands wait before they are executed
 //	execute-late TIME[..TIME]       commands of a lost nexus are executed that much later
 //	no-abort                        reinstatement does not abort the old session's commands
 //	full temporary|resources COUNT  that many logins are answered 0301h or 0302h
@@ -68,6 +69,7 @@ type fault struct {
 	portal   int // -1: all
 	off      bool
 	min, max time.Duration
+	which    Commands
 	count    int
 	lun      uint16
 	restart  Restart
@@ -231,9 +233,7 @@ func parseFault(w *words) (f fault, err error) {
 		f.portal, err = w.where()
 		f.off = w.take("off")
 	case "delay":
-		if f.portal, err = w.where(); err == nil && !w.take("off") {
-			f.min, f.max, err = w.interval()
-		}
+		err = f.parseDelay(w)
 	case "execute-late":
 		if f.off = w.take("off"); !f.off {
 			f.min, f.max, err = w.interval()

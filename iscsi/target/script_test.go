@@ -19,6 +19,7 @@ func TestScriptErrorsNameTheLine(t *testing.T) {
 		{"at 1s cut all off for 3s", "line 1: cut takes no `for`"},
 		{"at 1s restart lose-cache for 3s", "line 1: restart takes no `for`"},
 		{"at 1s delay all 5ms..1ms", "line 1: 5ms..1ms ends before it begins"},
+		{"at 1s delay all 5ms syncs", "line 1: \"syncs\" is not understood"},
 		{"at 1s restart", "line 1: \"\" is none of keep-cache, lose-cache, lose-some"},
 		{"at 1s full temporary", "line 1: \"\" is no count of logins"},
 		{"at 1s refuse x all busy", "line 1: \"x\" is no count of commands"},

@@ -74,22 +74,37 @@ var answers = []struct {
 	{"no-space", scsi.CheckCondition, thinExhausted},
 }
 
+var commandNames = [...]string{AnyCommand: "all", ReadCommands: "reads", WriteCommands: "writes",
+	FlushCommands: "flushes"}
+
+func (f *fault) parseDelay(w *words) (err error) {
+	if f.portal, err = w.where(); err != nil {
+		return err
+	}
+	if f.off = w.take("off"); f.off {
+		return nil
+	}
+	if f.min, f.max, err = w.interval(); err != nil || len(*w) == 0 {
+		return err
+	}
+	if i := slices.Index(commandNames[:], (*w)[0]); i >= 0 {
+		f.which = Commands(i)
+		w.next()
+	}
+	return nil
+}
+
 func (f *fault) parseRefuse(w *words) (err error) {
 	if f.refusal.Count, err = w.count("commands"); err != nil {
 		return err
 	}
-	switch word := w.next(); word {
-	case "all":
-	case "reads":
-		f.refusal.Which = ReadCommands
-	case "writes":
-		f.refusal.Which = WriteCommands
-	case "flushes":
-		f.refusal.Which = FlushCommands
-	default:
-		return fmt.Errorf("%q is none of all, reads, writes, flushes", word)
-	}
 	word := w.next()
+	i := slices.Index(commandNames[:], word)
+	if i < 0 {
+		return fmt.Errorf("%q is none of %s", word, strings.Join(commandNames[:], ", "))
+	}
+	f.refusal.Which = Commands(i)
+	word = w.next()
 	for _, a := range answers {
 		if a.name == word {
 			f.refusal.Status, f.refusal.Sense = a.status, a.sense

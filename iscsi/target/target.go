@@ -44,6 +44,7 @@ type Target struct {
 type portal struct {
 	PortalConfig
 	cut, blackhole, stall bool
+	delayOf               Commands
 	delayMin, delayMax    time.Duration
 }
 

@@ -36,7 +36,7 @@ func taskResponse(tb testing.TB, list []got) int {
 func TestAbortTask(t *testing.T) {
 	b := newBench(t, Config{})
 	p := b.session("a", 0, 1)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(p, 7)
 	tag, sn := p.itt-1, p.cmdSN-1
 	abort := pdu.TaskRequest{Function: pdu.AbortTask, RefTag: tag, RefCmdSN: sn}
@@ -77,7 +77,7 @@ func TestAbortOfATaskThatDidNotArriveClosesTheHole(t *testing.T) {
 func TestAbortTaskSetIsOfOneNexus(t *testing.T) {
 	b := newBench(t, Config{})
 	one, two := b.session("a", 0, 1), b.session("b", 0, 1)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(one, 7)
 	c := two.command(scsi.TestUnitReady(), nil, 0)
 	two.ask(c, nil)
@@ -96,7 +96,7 @@ func TestAbortTaskSetIsOfOneNexus(t *testing.T) {
 func TestLUNReset(t *testing.T) {
 	b := newBench(t, Config{})
 	one, two := b.session("a", 0, 1), b.session("b", 0, 1)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	slowWrite(one, 7)
 	c := two.command(scsi.Write16(0, 1, false), pattern(8, 512), 0)
 	two.ask(c, pattern(8, 512))
@@ -106,7 +106,7 @@ func TestLUNReset(t *testing.T) {
 	if r, ok := results(t, two.flush())[c.ITT]; !ok || r.status != scsi.TaskAborted {
 		t.Error("the other nexus was told", r)
 	}
-	b.t.Delay(0, 0, 0)
+	b.t.Delay(0, AnyCommand, 0, 0)
 	b.advance(time.Second)
 	if x := block0(b); x != 0 {
 		t.Error("it was executed")
@@ -143,7 +143,7 @@ func TestManagementWaitsForEarlierCommands(t *testing.T) {
 	b := newBench(t, Config{})
 	one := b.session("a", 0, 1)
 	two := b.join(one, "a", 1, 1, 2)
-	b.t.Delay(0, time.Second, time.Second)
+	b.t.Delay(0, AnyCommand, time.Second, time.Second)
 	c := one.command(scsi.Write16(0, 1, false), pattern(7, 512), 0)
 	if r, _ := two.manage(pdu.TaskRequest{Function: pdu.AbortTaskSet, CmdSN: one.cmdSN}); r != -1 {
 		t.Fatal("answered before the earlier command came:", r)
