@@ -221,13 +221,11 @@ func TestDelayOfOneKind(t *testing.T) {
 	p.push(flush, nil)
 	p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
 	p.push(p.command(scsi.TestUnitReady(), nil, 0), nil)
-	for _, q := range p.flush() {
-		if q.ITT() == flush.ITT() {
-			t.Error("the flush did not wait")
-		}
+	if list := p.flush(); len(list) != 2 || list[0].ITT() == flush.ITT || list[1].ITT() == flush.ITT {
+		t.Errorf("at once: %s", describe(list))
 	}
 	b.advance(2 * time.Millisecond)
-	if list := p.flush(); len(list) != 1 || list[0].ITT() != flush.ITT() {
+	if list := p.flush(); len(list) != 1 || list[0].ITT() != flush.ITT {
 		t.Errorf("after its time: %s", describe(list))
 	}
 }
