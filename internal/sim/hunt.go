@@ -13,6 +13,8 @@ type Hunt struct {
 	First, Seeds uint64        // Seeds 0: without end
 	For          time.Duration // 0: without end
 	Workers      int
+	// Enough is asked before each run whether to end; nil never does.
+	Enough func() bool
 	// Progress is told now and then how far it is; nil tells nobody.
 	Progress func(s *Summary)
 }
@@ -38,7 +40,8 @@ func (h *Hunt) Run() *Summary {
 	work := func() {
 		for !stop.Load() {
 			n := next.Add(1) - 1
-			if h.Seeds > 0 && n >= h.Seeds || h.For > 0 && time.Since(start) >= h.For {
+			if h.Seeds > 0 && n >= h.Seeds || h.For > 0 && time.Since(start) >= h.For ||
+				h.Enough != nil && h.Enough() {
 				return
 			}
 			res := Run(Draw(h.First+n), nil)

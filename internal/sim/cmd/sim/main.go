@@ -5,15 +5,19 @@
 //	go run ./internal/sim/cmd/sim -seed 4711 -verbose
 //
 // It ends with status 1 when something was found: the seed, what it is, and the shortest
-// history that still ends in it are printed.
+// history that still ends in it are printed. SIGINT and SIGTERM end it after the runs that are
+// under way; the counts are printed then too.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"braid/internal/sim"
@@ -41,6 +45,9 @@ func main() {
 			fmt.Printf("%v: %d seeds, %.0f a minute\n", s.Took.Round(time.Second), s.Seeds, s.Rate())
 		}
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	h.Enough = func() bool { return ctx.Err() != nil }
 	s := h.Run()
 	s.Print(os.Stdout)
 	if s.Found != nil {
