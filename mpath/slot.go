@@ -199,11 +199,11 @@ func (d *Device) activate(s *slot) {
 	}
 	s.failures, s.lastErr, s.final, s.once = 0, nil, false, true
 	s.probe = nil
+	d.ledger.Rest(s.index, true) // also one that was active before it was looked at again
 	if !s.inLedger {
 		s.service = service{}
 		s.inLedger, s.upAt = true, d.now
 		d.returned(s)
-		d.ledger.Rest(s.index, true)
 		d.ledger.Up(s.index)
 		d.rounds.Step()
 	}
