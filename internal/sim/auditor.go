@@ -67,7 +67,8 @@ type disk interface {
 // was over before a later one that was acknowledged before the read began. "Later" is
 // known in two ways: it began after the other was acknowledged, or a read that began after
 // the other was acknowledged returned it. A write that was never acknowledged may come at
-// any time, and may be taken back by a loss of the cache. What a loss of the cache may do to
+// any time, and may be taken back by a loss of the cache, or by the copy of an older write
+// that is written again when a session was lost. What a loss of the cache may do to
 // those that were acknowledged stands in crash.go.
 type auditor struct {
 	blockSize int
@@ -173,6 +174,9 @@ func (a *auditor) end(r *request, errno uint32, data []byte) {
 		a.errors++
 		if r.syncs() {
 			a.told(r.client)
+		}
+		if r.changes() {
+			a.lin.fail(r, a.moment)
 		}
 		if !a.excused(r, errno) {
 			a.find("%v ends with error %d", r, errno)

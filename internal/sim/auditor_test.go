@@ -22,16 +22,18 @@ func (p *paper) ReadStable(dst []byte, lba uint64) {
 //	w1 z1 t1     a write, zeroing or trim called 1 begins; W1 with FUA
 //	f1 r1        a flush or read begins
 //	+1           it is answered; for a read +1=2 with the value of 2, =0 with zeroes
-//	-1           nobody waits for it any more
+//	-1           nobody waits for it any more; !1 it ends with an error
 //	d2           the stable content of the block is now the value of 2
 //	c            the cache is lost; x the same, and the daemon keeps no copies
+//	k            the daemon is killed
+//	b            the daemons of this history keep no copies
 func history(words string) string { return play(words).fault }
 
 func play(words string) *auditor {
 	disk := &paper{op: make([]uint32, 1)}
 	a := newAuditor(512, 1, disk)
 	a.now = func() time.Duration { return time.Duration(a.moment) * time.Second }
-	a.excused = func(*request, uint32) bool { return false }
+	a.excused = func(*request, uint32) bool { return true }
 	reqs := map[string]*request{"0": {}}
 	for _, w := range strings.Fields(words) {
 		name, value, _ := strings.Cut(w[1:], "=")
@@ -44,6 +46,13 @@ func play(words string) *auditor {
 			a.end(reqs[name], 0, b)
 		case '-':
 			a.lost(reqs[name])
+		case '!':
+			a.end(reqs[name], 5, nil)
+		case 'b':
+			a.crash.noCopies, a.lin.bare = true, true
+		case 'k':
+			a.crash.possible = true
+			a.daemonDied(1)
 		case 'c', 'x':
 			a.crash.possible, a.crash.noCopies = true, w[0] == 'x'
 			a.cacheLost()
@@ -76,8 +85,29 @@ func TestLinear(t *testing.T) {
 		{"if there are copies", "w1 +1 x r3 +3=0 r4 +4=0", false},
 		{"two readers see one order", "w1 w2 r3 +3=1 r4 +4=2 r5 +5=1 +1 +2", true},
 		{"who gave up may still write", "w1 -1 w2 +2 r3 +3=1", false},
-		{"once", "w1 -1 w2 +2 r3 +3=1 r4 +4=2", true},
+		{"once", "w1 -1 w2 +2 d2 f3 +3 r4 +4=1 r5 +5=2", true},
 		{"zeroes", "w1 +1 z2 +2 r3 +3=0", false},
+		{"a copy takes back what failed", "w1 +1 w2 r3 +3=2 !2 r4 +4=1 r5 +5=1", false},
+		{"and what nobody waits for", "w1 +1 w2 r3 +3=2 -2 r4 +4=1", false},
+		{"all of it", "w1 +1 w2 !2 w3 r4 +4=2 r5 +5=3 !3 r6 +6=1", false},
+		{"again and again", "w1 +1 w2 r3 +3=2 !2 r4 +4=1 w5 r6 +6=5 !5 r7 +7=1", false},
+		{"also if it was zeroes", "z1 +1 w2 r3 +3=2 !2 r4 +4=0", false},
+		{"and before a flush", "w1 +1 w2 r3 +3=2 !2 f4 d1 +4 r5 +5=1", false},
+		{"once", "w1 +1 w2 r3 +3=2 !2 r4 +4=1 r5 +5=2", true},
+		{"what waited for it lies on top", "w1 !1 w2 +2 r3 +3=1 r4 +4=2", true},
+		{"not what succeeds", "w1 +1 w2 r3 +3=2 r4 +4=1 +2", true},
+		{"not what succeeded", "w1 +1 w2 r3 +3=2 +2 w4 !4 r5 +5=1", true},
+		{"a newer write that succeeded has cut the copy",
+			"w1 +1 w2 +2 w3 r4 +4=3 !3 r5 +5=1", true},
+		{"its own is there", "w1 +1 w2 +2 w3 r4 +4=3 !3 r5 +5=2", false},
+		{"one of the beginning is not", "w1 r2 +2=1 !1 r3 +3=0", true},
+		{"none behind a flush", "w1 +1 d1 f2 +2 w3 r4 +4=3 !3 r5 +5=1", true},
+		{"nor behind one that ended before it was read", "w1 +1 d1 w2 f3 +3 r4 +4=2 !2 r5 +5=1", true},
+		{"but behind one that may have ended later", "w1 +1 d1 w2 f3 r4 +3 +4=2 !2 r5 +5=1", false},
+		{"none with FUA", "W1 d1 +1 w2 r3 +3=2 !2 r4 +4=1", true},
+		{"none of a daemon that died", "w1 +1 k w2 r3 +3=2 !2 r4 +4=1", true},
+		{"none if none are kept", "b w1 +1 w2 r3 +3=2 !2 r4 +4=1", true},
+		{"a part of what failed may have a copy", "w1 r2 +2=1 !1 w3 r4 +4=3 !3 r5 +5=1", false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			a := play(c.words)
@@ -124,6 +154,8 @@ func TestAuditor(t *testing.T) {
 		{"or it was not", "w1 +1 d1 x f2 +2", false},
 		{"a loss with copies is none", "w1 +1 c r2 +2=0", true},
 		{"without it is one", "w1 +1 x r2 +2=0", false},
+		{"what failed may be taken back", "w1 +1 w2 r3 +3=2 !2 r4 +4=1", false},
+		{"but not what succeeded", "w1 +1 w2 r3 +3=2 +2 w4 !4 r5 +5=1", true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			if got := history(c.words); (got != "") != c.wrong {

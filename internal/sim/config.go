@@ -121,7 +121,7 @@ func (c Config) String() string {
 		switch f := v.Field(i); {
 		case f.IsZero():
 		case f.Interface() == mpath.Forever:
-			s += " NoPath=forever"
+			s += fmt.Sprintf(" %s=forever", v.Type().Field(i).Name)
 		default:
 			s += fmt.Sprintf(" %s=%v", v.Type().Field(i).Name, f.Interface())
 		}

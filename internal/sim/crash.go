@@ -75,6 +75,7 @@ func (a *auditor) daemonDied(number int) {
 	a.moment++
 	a.crash.dead = number
 	a.lin.event(a.moment, a.now())
+	a.lin.died(a.moment)
 	a.soften(a.moment)
 }
 
@@ -148,6 +149,7 @@ func (a *auditor) flushed(r *request) {
 		if w := b.find(p.op); w != nil {
 			w.firm = true
 		}
+		a.lin.flushed(p.op, p.lba, a.moment)
 	}
 	c.unflushed = kept
 	for _, p := range c.owed {

@@ -28,7 +28,7 @@
 //	strikes.go changes.go  each fault
 //	auditor.go block.go  the judge; it knows requests, answers and the disk, and no engine
 //	crash.go             what is promised when a cache is lost
-//	linear.go            is there one order that explains what was read? (porcupine)
+//	linear.go model.go   is there one order that explains what was read? (porcupine)
 //	tap.go               what the initiator sends, held against the RFC
 //	run.go hunt.go       a run from the first login to the last comparison; many of them
 //	shrink.go            the shortest history of a finding

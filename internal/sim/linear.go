@@ -15,10 +15,12 @@ import (
 // order of all that clients asked, each within the time between question and answer, that
 // explains what they read? The search is porcupine's. The crash rule is the model's own: a
 // crash is an event of the history, at which a block may fall back to what it held before,
-// as far as that takes back no write that was promised to stay.
+// as far as that takes back no write that was promised to stay. And so is the rule of the
+// copies: see read.
 type linear struct {
 	blocks [linearBlocks][]linearOp
 	events []linearEvent
+	bare   bool // no copies are kept
 }
 
 const (
@@ -38,6 +40,8 @@ type linearOp struct {
 	soft      bool // a crash may have taken it back after its answer
 	again     int  // how often it was sent again
 	call, ret int64
+	copied    int64 // of a write: behind that there is no copy of it any more
+	failed    int64 // of a write: when it ended with an error
 	answered  time.Duration
 }
 
@@ -60,7 +64,8 @@ func (l *linear) begin(r *request) {
 		value = zeroOp
 	}
 	l.each(r, func(_ uint64, ops *[]linearOp) {
-		*ops = append(*ops, linearOp{op: r.id, value: value, call: int64(r.begun), ret: forever})
+		*ops = append(*ops, linearOp{op: r.id, value: value, call: int64(r.begun), ret: forever,
+			copied: forever, failed: forever})
 	})
 }
 
@@ -69,6 +74,18 @@ func (l *linear) acknowledge(r *request, moment uint64, now time.Duration) {
 	l.each(r, func(_ uint64, ops *[]linearOp) {
 		if o := find(*ops, r.id); o != nil {
 			o.ret, o.answered = int64(moment), now
+			if r.fua {
+				o.copied = o.ret
+			}
+		}
+	})
+}
+
+// fail takes note that a write ended with an error.
+func (l *linear) fail(r *request, moment uint64) {
+	l.each(r, func(_ uint64, ops *[]linearOp) {
+		if o := find(*ops, r.id); o != nil {
+			o.failed = int64(moment)
 		}
 	})
 }
@@ -100,6 +117,26 @@ func (l *linear) soften(op uint32, lba uint64) {
 	}
 }
 
+// flushed takes note that a flush which covers an acknowledged write was answered.
+func (l *linear) flushed(op uint32, lba uint64, moment uint64) {
+	if lba < linearBlocks {
+		if o := find(l.blocks[lba], op); o != nil {
+			o.copied = min(o.copied, int64(moment))
+		}
+	}
+}
+
+// died takes note that all copies went with their daemon.
+func (l *linear) died(moment uint64) {
+	for lba := range l.blocks {
+		for i := range l.blocks[lba] {
+			if o := &l.blocks[lba][i]; o.ret != forever {
+				o.copied = min(o.copied, int64(moment))
+			}
+		}
+	}
+}
+
 func (l *linear) event(moment uint64, now time.Duration) {
 	l.events = append(l.events, linearEvent{int64(moment), now})
 }
@@ -123,9 +160,11 @@ type step struct {
 
 	ensure bool // it takes effect only if nothing is left of it
 
-	call int64
-	op   uint32
-	ret  int64
+	call   int64
+	op     uint32
+	ret    int64
+	copied int64 // see linearOp
+	failed int64
 
 	number byte // of a write: see content
 }
@@ -139,14 +178,14 @@ func (l *linear) steps(lba int) []porcupine.Operation {
 		end = all[linearOps].call
 		all = all[:linearOps]
 	}
-	var h story
+	h := story{bare: l.bare}
 	for i := range all {
 		o := &all[i]
 		switch {
 		case !o.read:
 			h.write(o, l.events, end)
 		case o.ret < end:
-			h.add(o.call, o.ret, step{value: o.value, read: true})
+			h.add(o.call, o.ret, step{value: o.value, read: true, call: o.call})
 		}
 	}
 	for _, e := range l.events {
@@ -157,7 +196,10 @@ func (l *linear) steps(lba int) []porcupine.Operation {
 	return h.ops
 }
 
-type story struct{ ops []porcupine.Operation }
+type story struct {
+	ops  []porcupine.Operation
+	bare bool
+}
 
 // add enters an operation. Moments are doubled, so that what happens at one has a length.
 func (h *story) add(call, ret int64, s step) {
@@ -170,7 +212,11 @@ func (h *story) add(call, ret int64, s step) {
 // been taken back, and taken effect again: but if it was answered, it is there after the
 // last, with others on top of it or not.
 func (h *story) write(o *linearOp, events []linearEvent, end int64) {
-	s := step{value: o.value, op: o.op, call: o.call, ret: o.ret, keep: !o.soft}
+	s := step{value: o.value, op: o.op, call: o.call, ret: o.ret, keep: !o.soft,
+		copied: o.copied, failed: o.failed}
+	if h.bare {
+		s.copied = 0
+	}
 	ret := o.ret
 	if ret >= end {
 		ret = forever
@@ -195,113 +241,6 @@ func (h *story) write(o *linearOp, events []linearEvent, end int64) {
 	}
 	s.ensure = last != o.call && !s.may
 	h.add(last, ret, s)
-}
-
-// A content is what a block holds, and behind it what it may fall back to, the newest first:
-// numbers of writes, as bytes. The last is what the block held at the beginning.
-type content string
-
-const (
-	blank      = content("\x00")
-	maxContent = 40
-)
-
-// A search is one search for an order. It may not take for ever: once it has used up its
-// steps everything fits, and nothing is known.
-type search struct {
-	writes []step // by their numbers
-	steps  int
-}
-
-func newSearch(ops []porcupine.Operation) *search {
-	s := &search{writes: []step{{value: zeroOp, keep: true}}}
-	for i := range ops {
-		if in := ops[i].Input.(step); !in.read && in.crash == 0 {
-			in.number = s.number(in)
-			ops[i].Input = in
-		}
-	}
-	return s
-}
-
-// number gives a write its number; the parts of one request have the same.
-func (s *search) number(in step) byte {
-	for i := range s.writes[1:] {
-		if s.writes[i+1].op == in.op {
-			return byte(i + 1)
-		}
-	}
-	s.writes = append(s.writes, in)
-	return byte(len(s.writes) - 1)
-}
-
-// model is the register: its state is the set of contents that a block may have.
-func (s *search) model() porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return contents{blank} },
-		Step: func(state, input, _ any) (bool, any) {
-			next := s.stepAll(state.(contents), input.(step))
-			return len(next) > 0, next
-		},
-		Equal: func(a, b any) bool { return slices.Equal(a.(contents), b.(contents)) },
-	}
-}
-
-// contents are sorted.
-type contents []content
-
-func (s *search) stepAll(set contents, in step) contents {
-	if s.steps += len(set); s.steps > linearSteps {
-		return set
-	}
-	var next contents
-	for _, c := range set {
-		next = s.step(next, c, in)
-	}
-	if len(next) > 1 {
-		slices.Sort(next)
-		next = slices.Compact(next)
-	}
-	return next
-}
-
-// step adds to next what a block may hold after an operation that held c.
-func (s *search) step(next contents, c content, in step) contents {
-	switch {
-	case in.read && s.writes[c[0]].value == in.value:
-		return append(next, c)
-	case in.read:
-		return next
-	case in.crash != 0:
-		return s.crash(next, c, in.crash)
-	case in.may && c[0] != in.number:
-		return append(next, c, c.push(in.number))
-	case in.ensure && strings.IndexByte(string(c), in.number) >= 0:
-		return append(next, c)
-	case in.ensure && len(c) > maxContent:
-		return append(next, c, c.push(in.number))
-	}
-	return append(next, c.push(in.number))
-}
-
-func (c content) push(number byte) content {
-	if c[0] == number {
-		return c
-	}
-	return content([]byte{number}) + c[:min(len(c), maxContent)]
-}
-
-// crash adds to next what a block may hold after an event.
-func (s *search) crash(next contents, c content, moment int64) contents {
-	next = append(next, c)
-	for i := range len(c) - 1 {
-		w := &s.writes[c[i]]
-		if w.keep && !(w.call < moment && moment < w.ret) {
-			break
-		}
-		next = append(next, c[i+1:])
-	}
-	return next
 }
 
 // judge looks at every block's history. It returns how many it could look at, and the first

@@ -64,6 +64,7 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 	w.audit = newAuditor(cfg.BlockSize, cfg.Blocks, w.disk)
 	w.audit.now = func() time.Duration { return w.agenda.now }
 	w.audit.crash.noCopies = cfg.Retain == 0 || cfg.Shared
+	w.audit.lin.bare = w.audit.crash.noCopies
 	w.audit.crash.possible = true
 	w.cable()
 	w.startDaemon()
