@@ -31,14 +31,24 @@ func (s *Session) LinkDown(now time.Duration, addresses []string, cause error) {
 	}
 }
 
+// Cut says whether the session has lost its last connection and is to be recovered, and
+// whether it is refused: no portal has let it in since, however it was tried.
+func (s *Session) Cut() (cut, refused bool) {
+	if len(s.lost) == 0 || s.state != sessionUp || s.leastLoaded(false) != nil {
+		return false, false
+	}
+	untried := func(j join) bool { return j.attempts == 0 }
+	return true, !slices.ContainsFunc(s.joins, untried)
+}
+
 // Silent tells since when a connection that was asked for life has shown none; ok is
 // false if there is no such connection. With error recovery level 2 one that lives speaks for
 // the session, and a session without any is silent.
 func (s *Session) Silent() (since time.Duration, ok bool) {
+	if cut, _ := s.Cut(); cut {
+		return s.lost[len(s.lost)-1].since, true
+	}
 	if s.level == 2 && s.state == sessionUp {
-		if s.leastLoaded(false) == nil && len(s.lost) > 0 {
-			return s.lost[0].since, true
-		}
 		for _, c := range s.conns {
 			if _, silent := c.silent(); c.state == connUp && !silent {
 				return 0, false

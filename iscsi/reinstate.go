@@ -56,6 +56,9 @@ func (s *Session) reinstateFailed(now time.Duration, j *join, err error) bool {
 		switch refused.Code() {
 		case login.StatusTooManyConnections:
 			// The target counts the lost one.
+			if !s.sameCID {
+				j.attempts = 0 // with the lost one's CID it may yet let it in
+			}
 			s.sameCID, j.retryAt = true, now
 		case login.StatusNoSession:
 			s.fallBack(r, err)

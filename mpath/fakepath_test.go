@@ -45,6 +45,8 @@ type fakePath struct {
 	several  bool          // connections
 	probes   int
 	silent   time.Duration // since when a sign of life is missing; below 0 if none is
+	isCut    bool          // nothing is executed
+	refused  bool          // for good, so far
 	received []scsi.CDB    // of I/O: reads, writes and SYNCs that were executed
 }
 
@@ -97,6 +99,7 @@ func (p *fakePath) LastLife() (time.Duration, bool) {
 }
 func (p *fakePath) Probe(time.Duration)           { p.probes++ }
 func (p *fakePath) Silent() (time.Duration, bool) { return p.silent, p.silent >= 0 }
+func (p *fakePath) Cut() (cut, refused bool)      { return p.isCut, p.refused }
 func (p *fakePath) Tick(time.Duration)            {}
 func (p *fakePath) Deadline() time.Duration       { return time.Duration(math.MaxInt64) }
 func (p *fakePath) Logout(time.Duration)          { p.out = true }
@@ -131,7 +134,7 @@ func (p *fakePath) haunt() {
 
 // run executes what is in the queue and not held.
 func (p *fakePath) run() bool {
-	if p.err != nil {
+	if p.err != nil || p.isCut {
 		return false
 	}
 	moved := false

@@ -44,6 +44,10 @@ type Path interface {
 	Probe(now time.Duration)
 	Silent() (since time.Duration, ok bool)
 
+	// Cut reports whether the session has no connection at present, but may get one again,
+	// and whether that is refused so far. One that is cut is silent since then.
+	Cut() (cut, refused bool)
+
 	// Logout ends the session in order; then Err is scsi.ErrLoggedOut.
 	Logout(now time.Duration)
 

@@ -64,6 +64,7 @@ func (p *wire) Completed() *scsi.Command {
 
 func (p *wire) Deadline() time.Duration       { return never }
 func (p *wire) Silent() (time.Duration, bool) { return 0, false }
+func (p *wire) Cut() (cut, refused bool)      { return false, false }
 
 // A wireRig is a device over wires, with a client that keeps some requests under way.
 type wireRig struct {

@@ -11,7 +11,8 @@ import (
 // A path is suspect when a command takes much longer than it usually does there. That is no
 // proof of anything: the path is asked for a sign of life at once, new commands go
 // elsewhere, and reads are sent again elsewhere. Only silence, while another path answers,
-// ends it early.
+// ends it early. One that has no connection is suspect at once; if it is refused a new one,
+// it ends as soon as another path answers.
 const (
 	slowFactor  = 8                      // times the usual service time
 	slowMin     = 250 * time.Millisecond // and no less
@@ -19,7 +20,10 @@ const (
 	silentLimit = time.Second            // without a sign of life that was asked for
 )
 
-var errSilent = errors.New("no sign of life, while another path answers")
+var (
+	errSilent  = errors.New("no sign of life, while another path answers")
+	errRefused = errors.New("no portal lets it in again, while another path answers")
+)
 
 // patience is how long a read or write may take before its path is suspect.
 func (s *slot) patience() time.Duration {
@@ -41,41 +45,51 @@ func (s *slot) oldest() *op {
 // patience again.
 func (s *slot) dueBy(o *op) time.Duration { return max(o.sent, s.clearedAt) + s.patience() }
 
-// stepSuspect finds out whether a path is slow, and what follows.
+// stepSuspect finds out whether a path is slow or cut, and what follows.
 func (d *Device) stepSuspect(s *slot) {
 	if s.path == nil || !s.inLedger {
 		s.suspectAt = never
 		return
 	}
-	if s.suspectAt == never {
-		if o := s.oldest(); o != nil && d.now >= s.dueBy(o) {
-			d.suspect(s)
+	cut, refused := s.path.Cut()
+	o := s.oldest()
+	switch {
+	case s.suspectAt == never:
+		if !cut && (o == nil || d.now < s.dueBy(o)) {
+			return
 		}
-		return
-	}
-	if s.proven >= s.suspectAt || s.oldest() == nil {
+		d.suspect(s, cut)
+	case !cut && (s.proven >= s.suspectAt || o == nil):
 		s.suspectAt, s.clearedAt = never, d.now // it answered something that was asked later
 		return
 	}
-	d.hedge(s)
+	d.hedge(s, cut)
 	since, silent := s.path.Silent()
 	if silent && s.asked < since {
 		s.asked = d.now // the silence is younger than what they were asked last
 		d.checkSiblings()
 	}
-	if silent && d.now >= since+silentLimit && d.othersAnswer(s, since) {
-		s.path.Kill(d.now, errSilent)
+	late := silent && o != nil && d.now >= since+silentLimit
+	if (late || refused) && d.othersAnswer(s, since) {
+		cause := errSilent
+		if refused {
+			cause = errRefused
+		}
+		s.path.Kill(d.now, cause)
 		d.lose(s)
 	}
 }
 
-func (d *Device) suspect(s *slot) {
+func (d *Device) suspect(s *slot, cut bool) {
 	s.suspectAt, s.asked = d.now, d.now
-	d.log(slog.LevelInfo, "path is slow", "path", s.name, "usually", s.stats.ServiceTime,
-		"patience", s.patience())
+	if cut {
+		d.log(slog.LevelInfo, "path is cut", "path", s.name)
+	} else {
+		d.log(slog.LevelInfo, "path is slow", "path", s.name, "usually", s.stats.ServiceTime,
+			"patience", s.patience())
+	}
 	s.path.Probe(d.now)
 	d.checkSiblings()
-	d.hedge(s)
 }
 
 // othersAnswer reports whether another path answered something that was sent since then.
@@ -110,9 +124,9 @@ func (s *slot) suspectDeadline(now time.Duration) time.Duration {
 }
 
 // hedge sends the reads again, elsewhere and into memory of their own, that a suspect path
-// has not answered in time: each at most once.
-func (d *Device) hedge(s *slot) {
-	for o := s.nextHedge(); o != nil && d.now >= o.sent+s.patience(); o = s.nextHedge() {
+// has not answered in time, or all if it is cut: each at most once.
+func (d *Device) hedge(s *slot, cut bool) {
+	for o := s.nextHedge(); o != nil && (cut || d.now >= o.sent+s.patience()); o = s.nextHedge() {
 		o.hedged = true
 		if d.ledger.Read(o.off, o.off+uint64(len(o.data))) != barrier.Clear {
 			continue
