@@ -55,7 +55,7 @@ func (d *Device) collect(s *slot) {
 
 // proof notes that a session lived when the command was sent.
 func (d *Device) proof(s *slot, o *op) {
-	if isLost, _ := scsi.Lost(o.cmd.Err); isLost {
+	if isLost, _ := scsi.Lost(o.cmd.Err); isLost || d.expired(o) {
 		return
 	}
 	s.proven = max(s.proven, o.sent)
@@ -65,6 +65,16 @@ func (d *Device) proof(s *slot, o *op) {
 			s.service.take(d.now-o.sent, o.behind, o.rested)
 		}
 	}
+}
+
+// expired reports whether the session may have ended the command by itself, because its
+// timeout had passed: it may not even have left.
+func (d *Device) expired(o *op) bool {
+	if o.cmd.Err == nil {
+		return false
+	}
+	v := judge(o.cmd.Err)
+	return v.status != nil && v.status.Status == scsi.TaskAborted && d.now >= o.sent+o.cmd.Timeout
 }
 
 // answered takes the answer to a part of a client's request, or to a copy.
@@ -245,6 +255,9 @@ func (d *Device) checked(s *slot, o *op) {
 	if o.cmd.Err != nil {
 		v := judge(o.cmd.Err)
 		d.notice(s, v.notice)
+		if d.expired(o) && s.path.Err() == nil && s.proven < o.sent {
+			d.check(s) // somebody may wait for it
+		}
 		switch v.action {
 		case inaccessible:
 			d.accessRefused(s, v.access)

@@ -366,6 +366,37 @@ func TestSiblingsMustLive(t *testing.T) {
 	}
 }
 
+// TestExpiredProvesNothing: nor is it used when the session of the sibling has given up the
+// question for a sign of life because its time was over. It is asked again.
+func TestExpiredProvesNothing(t *testing.T) {
+	r := ready(t, 2)
+	q := r.write(0, 512, 1)
+	on, other := r.outOn(q)
+	r.want(q, OK)
+	on.hold = func(*scsi.Command, scsi.CDB) bool { return true }
+	r.lun.loseCache()
+	other.kill(errCut)
+	for range 4 {
+		r.after(2 * probeTimeout)
+		if n := len(on.queue); n == 0 || n > 3 {
+			t.Fatalf("%d commands are out on the sibling", n)
+		}
+		for _, c := range on.queue {
+			c.Err = status(scsi.TaskAborted)
+		}
+		on.done, on.queue = append(on.done, on.queue...), nil
+		r.run()
+		if r.state(other.slot) == "active" {
+			t.Fatal("a path is used although its sibling did not answer")
+		}
+	}
+	on.hold = nil
+	r.run()
+	if r.state(other.slot) != "active" {
+		t.Errorf("it is %s although its sibling answers", r.state(other.slot))
+	}
+}
+
 // TestReplayAfterLoss: the copies of a dead session are written on a living one, before what
 // overlaps them is read, and without a fence.
 func TestReplayAfterLoss(t *testing.T) {
