@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ type rig struct {
 	target *target.Target
 	pipes  []*pipe
 	client *nbdClient
+
+	closed  map[int]bool // portals at which nobody listens
+	refused []loop.Stream
 }
 
 // shape is what a rig consists of.
@@ -48,7 +52,8 @@ func newRig(t testing.TB, s shape) *rig {
 		t.Fatal(err)
 	}
 	cfg := target.Config{Name: "iqn.2026-01.net.example:t", ErrorRecoveryLevel: s.level,
-		LUNs: []target.LUNConfig{{Number: 1, Store: ram, WriteCache: true}}}
+		DefaultTime2Retain: 20,
+		LUNs:               []target.LUNConfig{{Number: 1, Store: ram, WriteCache: true}}}
 	digest := login.DigestNone
 	if s.digests {
 		digest = login.DigestCRC32C
@@ -105,6 +110,10 @@ func (r *rig) until(what string, holds func() bool) {
 func (r *rig) step() bool {
 	r.stack.Step(r.now)
 	r.target.Tick(r.now)
+	for _, s := range r.refused {
+		s.Closed(r.now, syscall.ECONNREFUSED)
+	}
+	r.refused = nil
 	moved := false
 	for _, p := range r.pipes {
 		moved = p.move(r.now, p.near, p.far) || moved
@@ -117,7 +126,12 @@ func (r *rig) step() bool {
 func (r *rig) Dial(address string, s loop.Stream) loop.Socket {
 	var portal int
 	fmt.Sscanf(address, "192.0.2.1:%d", &portal)
-	p := &pipe{near: s, far: r.target.Accept(r.now, portal-3260)}
+	portal -= 3260
+	if r.closed[portal] {
+		r.refused = append(r.refused, s)
+		return &pipe{closed: true}
+	}
+	p := &pipe{near: s, far: r.target.Accept(r.now, portal), portal: portal}
 	r.pipes = append(r.pipes, p)
 	s.Connected(r.now)
 	return p
@@ -128,6 +142,7 @@ type pipe struct {
 	near, far loop.Stream
 	from, to  [][]byte
 	closed    bool
+	portal    int
 }
 
 func (p *pipe) Kick()        {}
@@ -192,7 +207,7 @@ type nbdClient struct {
 
 func newNBDClient(r *rig) *nbdClient {
 	c := &nbdClient{rig: r, recv: make([]byte, 1<<20)}
-	p := &pipe{far: c}
+	p := &pipe{far: c, portal: -1}
 	conn := r.stack.Accept(r.now, p)
 	if conn == nil {
 		r.t.Fatal("the client was turned away")
