@@ -39,6 +39,7 @@ type bridge struct {
 	target *server
 	socket string
 	ready  time.Duration // from its start until a client could connect
+	idle   int64         // bytes resident then
 }
 
 func newLab(s settings) (*lab, error) {
@@ -191,7 +192,7 @@ func (l *lab) bridge(s setup) (*bridge, error) {
 	for {
 		c, err := net.Dial("unix", b.socket)
 		if err == nil {
-			b.ready = time.Since(begun)
+			b.ready, b.idle = time.Since(begun), b.resident()
 			c.Close()
 			return b, errors.Join(b.fill(), t.tell(s.faults))
 		}

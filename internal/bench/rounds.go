@@ -31,7 +31,7 @@ func (e experiment) run(ctx context.Context, s settings, lines io.Writer) (*resu
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		r.ready = append(r.ready, b.ready)
-		r.idle = append(r.idle, b.resident())
+		r.idle = append(r.idle, b.idle)
 	}
 	out := json.NewEncoder(lines)
 	for _, w := range e.rows {
