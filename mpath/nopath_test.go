@@ -315,14 +315,21 @@ func TestLossIsToldToAllThatWait(t *testing.T) {
 	r.want(r.flush(), OK)
 }
 
+// unflushed is a device that keeps no copies, with a write that one path has answered.
+func unflushed(t *testing.T, paths int) (r *rig, on, other *fakePath) {
+	t.Helper()
+	r = ready(t, paths, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
+	r.want(r.flush(), OK)
+	q := r.write(0, 512, 1)
+	on, other = r.outOn(q)
+	r.want(q, OK)
+	return r, on, other
+}
+
 // TestFenceIsNoSync: a session made only to fence may have synced a target that restarted,
 // as long as the sibling whose portal it used has not shown that it lives.
 func TestFenceIsNoSync(t *testing.T) {
-	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
-	r.want(r.flush(), OK)
-	q := r.write(0, 512, 1)
-	on, other := r.outOn(q)
-	r.want(q, OK)
+	r, on, other := unflushed(t, 2)
 	other.hold = func(*scsi.Command, scsi.CDB) bool { return true } // dead, and nobody knows
 	r.lun.loseCache()
 	r.after(ms)
@@ -343,11 +350,7 @@ func TestFenceIsNoSync(t *testing.T) {
 // the unit attention that would tell was taken for that of a new nexus: the sibling has to be
 // heard once more.
 func TestFenceSyncAfterLoss(t *testing.T) {
-	r := ready(t, 2, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
-	r.want(r.flush(), OK)
-	q := r.write(0, 512, 1)
-	on, other := r.outOn(q)
-	r.want(q, OK)
+	r, on, other := unflushed(t, 2)
 	r.refuse[on.slot] = errors.New("no route to host")
 	r.slow[other.slot] = true
 	on.kill(errCut)
@@ -372,11 +375,7 @@ func TestFenceSyncAfterLoss(t *testing.T) {
 // has answered, or is not there any more while another one is.
 func TestFenceSyncIsSettled(t *testing.T) {
 	for _, dies := range []bool{false, true} {
-		r := ready(t, 3, func(c *Config, _ *fakeLUN) { c.Retain = 0 })
-		r.want(r.flush(), OK)
-		q := r.write(0, 512, 1)
-		on, other := r.outOn(q)
-		r.want(q, OK)
+		r, on, other := unflushed(t, 3)
 		other.hold = holding(scsi.OpTestUnitReady)
 		r.refuse[on.slot] = errors.New("no route to host")
 		r.after(ms)

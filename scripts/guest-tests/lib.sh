@@ -28,16 +28,6 @@ fail() {
 set -E
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 
-# within SECONDS COMMAND... tries until it succeeds.
-within() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $end ] || fail "not within the time: $*"
-		sleep 0.2
-	done
-}
-
 # ---- network
 
 target_space=tgt

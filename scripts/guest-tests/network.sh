@@ -1,10 +1,12 @@
 # Shared by the tests in a guest (lib.sh) and stall-host.sh: network paths between an
-# initiator and a target in a namespace, and how one is broken. Path N is a pair of veth, pN
-# here and tN there, with the addresses 10.99.N.1 and 10.99.N.2. Source it with
+# initiator and a target in a namespace, how one is broken, and waiting for what follows.
+# Path N is a pair of veth, pN here and tN there, with the addresses 10.99.N.1 and
+# 10.99.N.2. Source it with
 #
 #   target_space   the name of the target's namespace
 #   in_here        a function that runs a command where the initiator is
 #   note           a function that tells what happens
+#   fail           a function that ends the test
 paths=0 # how many there are
 
 network() {
@@ -18,6 +20,16 @@ network() {
 		in_here ip link set p$i up
 		in_target ip addr add 10.99.$i.2/24 dev t$i
 		in_target ip link set t$i up
+	done
+}
+
+# within SECONDS COMMAND... tries until it succeeds.
+within() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "not within the time: $*"
+		sleep 0.2
 	done
 }
 

@@ -41,16 +41,6 @@ source scripts/guest-tests/network.sh
 source scripts/guest-tests/stalls.sh
 device_options=(--ioengine=nbd --thread "--uri=nbd+unix:///?socket=$work/nbd")
 
-# within SECONDS COMMAND... tries until it succeeds.
-within() {
-	local end=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ $SECONDS -lt $end ] || fail "not within the time: $*"
-		sleep 0.2
-	done
-}
-
 start_target() {
 	nsenter --net=/run/netns/$target_space "$work/braid" target --name $target_name \
 		--lun 0=ram:128MiB --portal 10.99.0.2:3260 --portal 10.99.1.2:3260 \

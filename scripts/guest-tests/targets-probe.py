@@ -138,33 +138,28 @@ class Session:
         self.connections[conn].send(head, data)
         return self.itt
 
-    def manage(self, lun, function, tag):
+    def immediate(self, kind, function, word, over):
+        """The header of an immediate request; word is what follows its tag."""
         self.itt += 1
         head = bytearray(48)
-        head[0], head[1] = 0x40 | TMF, 0x80 | function
-        head[8:10] = struct.pack(">H", lun)
-        head[16:24] = struct.pack(">II", self.itt, tag)
-        head[24:36] = struct.pack(">III", self.cmdsn, self.connections[0].statsn, self.cmdsn - 1)
-        self.connections[0].send(head)
+        head[0], head[1] = 0x40 | kind, 0x80 | function
+        head[16:32] = struct.pack(">IIII", self.itt, word, self.cmdsn, over.statsn)
+        return head
+
+    def manage(self, lun, function, tag):
+        over = self.connections[0]
+        head = self.immediate(TMF, function, tag, over)
+        head[8:10], head[32:36] = struct.pack(">H", lun), struct.pack(">I", self.cmdsn - 1)
+        over.send(head)
         return self.itt
 
     def logout(self, cid, over):
         """Closes another connection and returns the response."""
-        head = bytearray(48)
-        head[0], head[1] = 0x40 | LOGOUT, 0x81
-        self.itt += 1
-        head[16:22] = struct.pack(">IH", self.itt, cid)
-        head[24:32] = struct.pack(">II", self.cmdsn, over.statsn)
-        over.send(head)
+        over.send(self.immediate(LOGOUT, 1, cid << 16, over))
         return self.answer(LOGOUT_R, over)[2]
 
     def ping(self, over):
-        head = bytearray(48)
-        head[0], head[1] = 0x40 | NOP_OUT, 0x80
-        self.itt += 1
-        head[16:24] = struct.pack(">II", self.itt, NOBODY)
-        head[24:32] = struct.pack(">II", self.cmdsn, over.statsn)
-        over.send(head)
+        over.send(self.immediate(NOP_OUT, 0, NOBODY, over))
         self.answer(NOP_IN, over)
 
     def answer(self, kind, over):
