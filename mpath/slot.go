@@ -283,8 +283,8 @@ func (d *Device) lose(s *slot) {
 func (d *Device) left(s *slot, clean bool) {
 	if d.stopping != nil {
 		d.enter(s, closed)
-		if clean {
-			d.erase(s)
+		if clean && d.StopErr() == nil && !d.ledger.Orphaned(s.index) {
+			d.erase(s) // otherwise the next process's first flush has to sync it
 		}
 		return
 	}

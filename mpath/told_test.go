@@ -92,6 +92,55 @@ func TestStopErrOfFormer(t *testing.T) {
 	}
 }
 
+// TestStopLeavesUnsynced: a session that logs out stays in the state if what it wrote, or what
+// a former process wrote over its slot, was not synced. A target may keep that in a cache of
+// its own for each nexus, so that the next process must sync it there.
+func TestStopLeavesUnsynced(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		retain uint64
+		write  bool
+		lost   bool // a former process left slot 1
+		refuse bool // the last flush
+		want   [2]bool
+	}{
+		{name: "flushed", write: true},
+		{name: "copies", retain: 1 << 20, write: true, refuse: true, want: [2]bool{true, true}},
+		{name: "no copies", write: true, refuse: true, want: [2]bool{true, true}},
+		{name: "left by a former process", lost: true, refuse: true, want: [2]bool{false, true}},
+		{name: "left by a former process, and flushed", lost: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := ready(t, 2, func(cfg *Config, _ *fakeLUN) {
+				cfg.Retain = c.retain
+				if c.lost {
+					cfg.Slots[1].Lost = &LostNexus{TPGT: 1}
+				}
+			})
+			r.after(time.Minute)
+			r.d.wrote = false
+			if c.write {
+				r.want(r.write(0, 512, 1), OK)
+			}
+			if c.refuse {
+				for i := range 2 {
+					r.path(i).answer = times(99, scsi.OpSynchronizeCache16,
+						check(scsi.MediumError, 0x0c, 0))
+				}
+			}
+			paths := []*fakePath{r.path(0), r.path(1)}
+			r.d.Stop(r.now, 10*time.Second)
+			r.wantStopped(10 * time.Second)
+			_, slots := r.d.State()
+			for i, want := range c.want {
+				if paths[i].err != scsi.ErrLoggedOut || slots[i].InUse != want {
+					t.Errorf("slot %d, %v: in the state: %v", i, paths[i].err, slots[i].InUse)
+				}
+			}
+		})
+	}
+}
+
 // TestResumed: the kernel means the device, and not the connection: whoever comes for it after
 // a loss is told, also if the answer that told of it may have been lost with a connection.
 func TestResumed(t *testing.T) {
