@@ -53,9 +53,10 @@ func (d *Device) collect(s *slot) {
 	}
 }
 
-// proof notes that a session lived when the command was sent.
+// proof notes that a session lived when the command was sent, and has nothing to tell any more
+// that happened before.
 func (d *Device) proof(s *slot, o *op) {
-	if isLost, _ := scsi.Lost(o.cmd.Err); isLost || d.expired(o) {
+	if isLost, _ := scsi.Lost(o.cmd.Err); isLost || !o.proves() {
 		return
 	}
 	s.proven = max(s.proven, o.sent)
@@ -67,14 +68,16 @@ func (d *Device) proof(s *slot, o *op) {
 	}
 }
 
-// expired reports whether the session may have ended the command by itself, because its
-// timeout had passed: it may not even have left.
-func (d *Device) expired(o *op) bool {
-	if o.cmd.Err == nil {
-		return false
+// proves reports whether an answer comes from the logical unit, which tells its unit attentions
+// with it. Task management is answered in front of that, or by the session itself if it is busy
+// with another; and by itself a session ends commands too, because of their timeout or a reset.
+// They may not even have left.
+func (o *op) proves() bool {
+	if o.cmd.Reset || o.cmd.Err == nil {
+		return !o.cmd.Reset
 	}
 	v := judge(o.cmd.Err)
-	return v.status != nil && v.status.Status == scsi.TaskAborted && d.now >= o.sent+o.cmd.Timeout
+	return v.status == nil || v.status.Status != scsi.TaskAborted
 }
 
 // answered takes the answer to a part of a client's request, or to a copy.
@@ -255,7 +258,7 @@ func (d *Device) checked(s *slot, o *op) {
 	if o.cmd.Err != nil {
 		v := judge(o.cmd.Err)
 		d.notice(s, v.notice)
-		if d.expired(o) && s.path.Err() == nil && s.proven < o.sent {
+		if !o.proves() && s.path.Err() == nil && s.proven < o.sent {
 			d.check(s) // somebody may wait for it
 		}
 		switch v.action {

@@ -397,6 +397,45 @@ func TestExpiredProvesNothing(t *testing.T) {
 	}
 }
 
+// TestResetProvesNothing: nor when it is to reset the logical unit for a third path meanwhile:
+// what that is answered says nothing of a cache, and BUSY comes from the session itself.
+func TestResetProvesNothing(t *testing.T) {
+	for _, answer := range []error{nil, status(scsi.Busy)} {
+		r := ready(t, 3, func(c *Config, _ *fakeLUN) { c.Fence = FenceReset })
+		q := r.write(0, 512, 1)
+		on, _ := r.outOn(q)
+		r.want(q, OK)
+		third, other := r.path((on.slot+1)%3), r.path((on.slot+2)%3)
+		third.hold = holding(scsi.OpWrite16)
+		for i := range uint64(3) {
+			r.write(4096*(i+1), 512, 2)
+		}
+		r.run()
+		on.hold = func(c *scsi.Command, _ scsi.CDB) bool { return !c.Reset }
+		busy := true
+		on.answer = func(*scsi.Command, scsi.CDB) error {
+			if busy {
+				return status(scsi.Busy)
+			}
+			return answer
+		}
+		r.lun.loseCache()
+		other.kill(errCut)
+		r.after(other.nexus.Time2Wait - 100*ms)
+		r.refuse[third.slot] = errCut
+		third.kill(errCut)
+		r.after(800 * ms)
+		busy = false
+		r.after(time.Minute)
+		if r.d.stats.Fences[byReset].Count == 0 && answer == nil {
+			t.Error("no logical unit was reset")
+		}
+		if r.state(other.slot) == "active" {
+			t.Errorf("a reset answered by %v: a path is used although its sibling did not answer", answer)
+		}
+	}
+}
+
 // TestReplayAfterLoss: the copies of a dead session are written on a living one, before what
 // overlaps them is read, and without a fence.
 func TestReplayAfterLoss(t *testing.T) {
