@@ -39,8 +39,13 @@ func (d *Device) pick(o *op, may func(*slot) bool) *slot {
 	return best
 }
 
-// measure is what a path is chosen by: the one with the least takes the command.
+// measure is what a path is chosen by: the one with the least takes the command. One that is
+// full is the last. But where times are compared it may be the best all the same: its time
+// is that of a command that waits for it, and another one would take longer.
 func (d *Device) measure(s *slot, load uint64) uint64 {
+	if s.full() && (d.cfg.Selector != ServiceTime || s.service.price == 0) {
+		return math.MaxUint64
+	}
 	switch d.cfg.Selector {
 	case QueueLength:
 		return uint64(s.out.n)
