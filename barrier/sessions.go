@@ -163,6 +163,9 @@ func (l *Ledger) Settled(slot int) {
 // was, or may have been, lost.
 func (l *Ledger) Losses() uint64 { return l.losses }
 
+// LostBefore counts a loss of which a former process told nobody.
+func (l *Ledger) LostBefore() { l.losses++ }
+
 // Lose counts the unstable writes without copies of a session that died together
 // with all others as lost. What the target's cache still has of them is synced when the
 // slot is up again, but no flush waits for that. It does wait for what a former process

@@ -71,6 +71,10 @@ type Config struct {
 	FlapThreshold         int
 	FlapWindow, FlapPause time.Duration
 
+	// Untold says that a former process had acknowledged data that was lost, or may have been,
+	// and told nobody: see Device.Untold.
+	Untold bool
+
 	// Retain bounds the bytes of copies of unstable writes; 0 keeps none.
 	Retain uint64
 	// Shared says that other hosts write to the LUN too: no copies are kept.

@@ -78,6 +78,9 @@ func New(now time.Duration, cfg Config, open Connector) *Device {
 			d.wrote = true
 		}
 	}
+	if d.persist.untold = cfg.Untold; cfg.Untold {
+		d.ledger.LostBefore()
+	}
 	return d
 }
 
@@ -169,6 +172,7 @@ func (d *Device) Step(now time.Duration) {
 	}
 	d.squeeze(false)
 	d.stepStop()
+	d.recordLoss()
 }
 
 // progress moves what can move, and reports whether anything did.

@@ -1,6 +1,11 @@
 package mpath
 
-import "braid/iscsi/scsi"
+import (
+	"errors"
+
+	"braid/barrier"
+	"braid/iscsi/scsi"
+)
 
 // record is what the state file is to say of a slot: a nexus that stands there may have
 // been sent writes, and must be fenced by whoever comes after a crash.
@@ -17,6 +22,7 @@ type record struct {
 type persistence struct {
 	on               bool
 	version, written uint64
+	untold           bool // is in the state
 }
 
 // A SlotState is one slot's line in the state file.
@@ -41,7 +47,21 @@ func (d *Device) State() (version uint64, slots []SlotState) {
 	return d.persist.version, slots
 }
 
-// StateVersion changes when State has to be written down again.
+// Untold reports whether acknowledged data was lost, or may have been, and no client was told:
+// without a copy, or because the device refused the last flush. It belongs to the state too. The
+// next process tells whoever comes for the kernel's device, by the first flush.
+func (d *Device) Untold() bool { return d.persist.untold }
+
+// recordLoss has it written down.
+func (d *Device) recordLoss() {
+	untold := d.untold() || d.stopping != nil && errors.Is(d.stopping.err, barrier.ErrNotStable)
+	if untold != d.persist.untold {
+		d.persist.untold = untold
+		d.persist.version++
+	}
+}
+
+// StateVersion changes when State or Untold has to be written down again.
 func (d *Device) StateVersion() uint64 { return d.persist.version }
 
 // Recorded says that a version of the state is on stable storage.

@@ -141,6 +141,50 @@ func TestStopLeavesUnsynced(t *testing.T) {
 	}
 }
 
+// TestUntold: a loss that nobody was told of, or a flush that the device refused, goes into the
+// state when the device ends, and the next process tells the kernel. That no path was there
+// does not: what the target's cache has is still there.
+func TestUntold(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		retain uint64
+		before func(r *rig)
+		want   bool
+	}{
+		{"all is well", 0, func(*rig) {}, false},
+		{"the flush is refused", 1 << 20, func(r *rig) {
+			r.path(0).answer = times(99, scsi.OpSynchronizeCache16, check(scsi.MediumError, 0x0c, 0))
+		}, true},
+		{"copies, and no path is left", 1 << 20, (*rig).noPath, false},
+		{"no copies, and the cache is lost", 0, func(r *rig) {
+			r.path(0).heard = []scsi.Attention{scsi.CacheLoss}
+		}, true},
+	} {
+		r := ready(t, 1, retaining(c.retain))
+		r.want(r.flush(), OK)
+		r.want(r.write(0, 512, 1), OK)
+		c.before(r)
+		before := r.d.StateVersion()
+		r.d.Stop(r.now, 10*time.Second)
+		r.after(11 * time.Second)
+		if r.d.Untold() != c.want || c.want && r.d.StateVersion() == before {
+			t.Errorf("%s: untold: %v", c.name, r.d.Untold())
+		}
+	}
+	r := ready(t, 1, func(cfg *Config, _ *fakeLUN) { cfg.Untold = true })
+	r.d.Arrived(1)
+	r.want(r.submit(&Request{Op: Flush, Client: 1}), OK)
+	if !r.d.Untold() {
+		t.Error("told to one who was not there")
+	}
+	r.d.Resumed(2)
+	r.want(r.submit(&Request{Op: Flush, Client: 2}), EIO)
+	r.want(r.submit(&Request{Op: Flush, Client: 2}), OK)
+	if r.d.Untold() {
+		t.Error("still in the state, although the kernel was told")
+	}
+}
+
 // TestResumed: the kernel means the device, and not the connection: whoever comes for it after
 // a loss is told, also if the answer that told of it may have been lost with a connection.
 func TestResumed(t *testing.T) {

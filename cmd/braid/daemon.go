@@ -182,7 +182,7 @@ func (d *daemon) record(now time.Duration) {
 	}
 	version, slots := dev.State()
 	d.recorded, d.recordAt = version, 0
-	d.store.Put(d.plan.state(slots), func(err error) {
+	d.store.Put(d.plan.state(slots, dev.Untold()), func(err error) {
 		d.loop.Post(func(now time.Duration) {
 			if err == nil {
 				dev.Recorded(version)

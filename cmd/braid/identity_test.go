@@ -141,11 +141,11 @@ func TestStateStore(t *testing.T) {
 		store.Put(s, func(err error) { done <- err })
 		return <-done
 	}
-	want := State{stateVersion, []SlotState{
+	want := State{Version: stateVersion, Slots: []SlotState{
 		{0, "iqn.a:b", "80a3c5c2ce72", "iqn.t:d", 1, []string{"10.0.0.1:3260"}, 1, 0, 20, "LIO-ORG", 0},
 		{1, "iqn.a:b", "80a3c5c2ce73", "iqn.t:d", 1, []string{"10.0.1.1:3260", "h:3260"}, 2, 2, 0, "",
 			0x8000000000000001},
-	}}
+	}, Untold: true}
 	if err := put(want); err != nil {
 		t.Fatal(err)
 	}

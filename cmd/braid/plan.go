@@ -71,6 +71,7 @@ func (p *plan) takeOver() error {
 			return fmt.Errorf("state file %s: %w", p.stateFile, err)
 		}
 	}
+	p.device.Untold = left.Untold && p.config.kernelDevice() // others have seen their socket end
 	return nil
 }
 
@@ -116,9 +117,9 @@ func (p *plan) takeOverSlot(s SlotState) error {
 	return nil
 }
 
-// state is what is written down of the slots in use.
-func (p *plan) state(slots []mpath.SlotState) State {
-	s := State{Slots: []SlotState{}}
+// state is what is written down of a device: its slots in use.
+func (p *plan) state(slots []mpath.SlotState, untold bool) State {
+	s := State{Slots: []SlotState{}, Untold: untold}
 	for _, slot := range slots {
 		if !slot.InUse {
 			continue

@@ -36,7 +36,7 @@ func newTestPlan(t *testing.T) *plan {
 
 func writeTestState(t *testing.T, p *plan, slots ...SlotState) {
 	t.Helper()
-	if err := writeState(p.stateFile, State{stateVersion, slots}); err != nil {
+	if err := writeState(p.stateFile, State{Version: stateVersion, Slots: slots}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -113,8 +113,8 @@ func TestTakeOver(t *testing.T) {
 		s.Nexus.TPGT, s.Nexus.Time2Wait, s.Nexus.Time2Retain = 7, 2*time.Second, 20*time.Second
 		slots = append(slots, s)
 	}
-	again := p.state(slots)
-	if len(again.Slots) != 4 || again.Slots[1].Target != otherTarget.Target ||
+	again := p.state(slots, true)
+	if len(again.Slots) != 4 || !again.Untold || again.Slots[1].Target != otherTarget.Target ||
 		again.Slots[2].Initiator != otherInitiator.Initiator || again.Slots[3].ISID != gone.ISID ||
 		again.Slots[0].Time2Retain != 20 || again.Slots[0].TPGT != 7 || again.Slots[0].Vendor != "LIO-ORG" {
 		t.Errorf("written again: %+v", again)
@@ -139,6 +139,24 @@ func TestTakeOverUser(t *testing.T) {
 	}
 	if auth := p.sessions[len(p.sessions)-1].Offer.Auth; auth.User != "joe" || len(auth.Secret) == 0 {
 		t.Errorf("it logs in as %q", auth.User)
+	}
+}
+
+// A loss that nobody was told of is for those who use the kernel's device, which outlives the
+// process.
+func TestTakeOverUntold(t *testing.T) {
+	for _, c := range []struct {
+		export Export
+		want   bool
+	}{{Export{"nbd", "auto"}, true}, {Export{"unix", "/run/x"}, false}} {
+		p := newTestPlan(t)
+		p.config.NBD = []Export{c.export}
+		if err := writeState(p.stateFile, State{Version: stateVersion, Untold: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.takeOver(); err != nil || p.device.Untold != c.want {
+			t.Errorf("%s: %v, %v", c.export.Network, p.device.Untold, err)
+		}
 	}
 }
 

@@ -16,6 +16,10 @@ import (
 type State struct {
 	Version int         `json:"version"`
 	Slots   []SlotState `json:"slots"`
+
+	// Untold says that acknowledged data was lost, or may have been, and that no client was
+	// told.
+	Untold bool `json:"untold,omitempty"`
 }
 
 // SlotState names the session of one slot.
@@ -132,10 +136,10 @@ func (s *StateStore) run() {
 }
 
 // writeState replaces the file in one step and waits until that is on the disk.
-// A state without slots removes it.
+// A state with nothing in it removes it.
 func writeState(path string, s State) error {
 	dir := filepath.Dir(path)
-	if len(s.Slots) == 0 {
+	if len(s.Slots) == 0 && !s.Untold {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}

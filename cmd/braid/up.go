@@ -71,6 +71,10 @@ func up(c Config, stdout, stderr io.Writer) error {
 	if err := p.takeOver(); err != nil {
 		return err
 	}
+	if p.device.Untold {
+		log.Log(slog.LevelWarn, "acknowledged data may have been lost when the daemon before this one "+
+			"ended, and nobody was told: the first flush fails")
+	}
 	for _, e := range c.NBD {
 		if err := prepareExport(e); err != nil {
 			return fmt.Errorf("cannot serve at %v: %w", e, err)

@@ -52,7 +52,7 @@ func play(words string) *auditor {
 			a.crash.noCopies, a.lin.bare = true, true
 		case 'k':
 			a.crash.possible = true
-			a.daemonDied(1)
+			a.daemonDied(1, false)
 		case 'c', 'x':
 			a.crash.possible, a.crash.noCopies = true, w[0] == 'x'
 			a.cacheLost()

@@ -34,6 +34,7 @@ type promise struct {
 	acked  uint64
 	daemon int    // that acknowledged it
 	lost   uint64 // when
+	passed bool   // lost, and the daemon that ended left word of it to the next one
 }
 
 func newCrash() crash {
@@ -70,9 +71,13 @@ func (a *auditor) cacheLost() {
 	a.soften(a.moment)
 }
 
-// daemonDied takes note that a daemon was killed.
-func (a *auditor) daemonDied(number int) {
+// daemonDied takes note that a daemon was killed, or has ended. If it left word of a loss, the
+// next one has to tell of it.
+func (a *auditor) daemonDied(number int, untold bool) {
 	a.moment++
+	for i := range a.crash.owed {
+		a.crash.owed[i].passed = untold
+	}
 	a.crash.dead = number
 	a.lin.event(a.moment, a.now())
 	a.lin.died(a.moment)
@@ -124,7 +129,7 @@ func (a *auditor) soften(lost uint64) {
 	c.unflushed = kept
 	if owed := c.owed[:0]; c.dead > 0 { // who should have told is dead
 		for _, p := range c.owed {
-			if p.daemon > c.dead {
+			if p.daemon > c.dead || p.passed {
 				owed = append(owed, p)
 			}
 		}

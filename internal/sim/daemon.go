@@ -29,10 +29,23 @@ type daemon struct {
 	onStopped func() // called once when it has ended
 }
 
-// A stateFile is what outlives a daemon: the sessions that it has used and not logged out.
+// A stateFile is what outlives a daemon.
 type stateFile struct {
-	slots   []lostSlot
-	writing []lostSlot // not yet on the disk; nil if nothing is written
+	state
+	writing *state // not yet on the disk; nil if nothing is written
+}
+
+// A state names the sessions that a daemon has used and not logged out.
+type state struct {
+	slots  []lostSlot
+	untold bool
+}
+
+// written says that what is being written down is on the disk.
+func (f *stateFile) written() {
+	if f.writing != nil {
+		f.state, f.writing = *f.writing, nil
+	}
 }
 
 // A lostSlot is one session in the state file.
@@ -66,7 +79,7 @@ func (w *world) kill(down time.Duration) {
 	w.replays += d.status().Counters.Replays
 	d.dead = true
 	if w.state.writing != nil && w.braid.rng.IntN(2) == 0 {
-		w.state.slots = w.state.writing
+		w.state.written()
 	}
 	w.state.writing = nil
 	for _, wire := range append([]*wire{w.nbdWire, w.kerWire}, w.wires...) {
@@ -76,7 +89,7 @@ func (w *world) kill(down time.Duration) {
 	for _, p := range w.kerWire.live() {
 		p.far.served = false
 	}
-	w.audit.daemonDied(d.number)
+	w.audit.daemonDied(d.number, d.stopping && w.state.untold)
 	w.agenda.after(down, call(w.startDaemon))
 }
 
@@ -90,6 +103,7 @@ func (w *world) upgrade(down time.Duration) {
 	d.stop()
 	d.onStopped = func() {
 		d.judgeStop()
+		w.state.written() // the process waits for that
 		w.kill(down)
 	}
 }
@@ -183,11 +197,11 @@ func (d *daemon) record() {
 	}
 	version, slots := dev.State()
 	d.recorded = version
-	state := []lostSlot{}
+	state := &state{untold: dev.Untold()}
 	for _, s := range slots {
 		if s.InUse {
 			cfg := d.sessions[s.Index]
-			state = append(state, lostSlot{config: cfg, target: cfg.Offer.TargetName,
+			state.slots = append(state.slots, lostSlot{config: cfg, target: cfg.Offer.TargetName,
 				lost: mpath.LostNexus{TPGT: s.Nexus.TPGT, Time2Wait: s.Nexus.Time2Wait,
 					Time2Retain: s.Nexus.Time2Retain, Several: len(cfg.Portals) > 1,
 					Vendor: s.Vendor, Key: s.Key}})
@@ -199,7 +213,7 @@ func (d *daemon) record() {
 			return
 		}
 		if d.recorded == version {
-			w.state.slots, w.state.writing = state, nil
+			w.state.written()
 			dev.Recorded(version)
 			w.braid.soon()
 		}
@@ -234,6 +248,7 @@ func (d *daemon) config() stack.Config {
 			Name: fmt.Sprintf("path%d", i), Target: cfg.Sessions[i].Offer.TargetName,
 		})
 	}
+	cfg.Device.Untold = w.state.untold && c.Kernels > 0
 	for _, s := range w.state.slots {
 		d.takeOver(&cfg, s)
 	}

@@ -144,7 +144,7 @@ func (r *runner) finish() {
 			return
 		}
 		w.daemon.judgeStop()
-		w.audit.daemonDied(w.daemon.number)
+		w.audit.daemonDied(w.daemon.number, false)
 	}
 	w.daemon.check()
 	w.audit.cacheLost()
