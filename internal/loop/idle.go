@@ -12,14 +12,27 @@ import (
 // whether it is back. On a device that nobody uses that costs several times what the loop
 // does. So a loop that is idle says beforehand that it will be away for long; coming back
 // then costs more, which is why a busy one does not.
+//
+// A busy one does not tell the scheduler at all for a short while: it waits as if it computed.
+// Else the scheduler's thread, which finds it in a system call each time it looks, takes its
+// place away each time and looks again twenty microseconds later, for ever. Who wants to stop
+// the loop, as a garbage collection does, sends its thread a signal, which ends the wait at
+// once. Other goroutines need a place of their own meanwhile, so this takes a second one.
 
 const (
 	idleRound  = 100 * time.Millisecond // a round that lasts so long makes a loop idle,
 	busyRounds = 16                     // so many shorter ones after it make it busy
+
+	// shortWait is how long a busy loop waits without the scheduler's knowledge. If it were
+	// shorter than the kernel's tick, the kernel would have to set its clock each time.
+	shortWait = 10 * time.Millisecond
 )
 
 // A pace tells whether a loop is idle. Its zero value is.
-type pace struct{ short int }
+type pace struct {
+	short int
+	alone bool // there is one place for all goroutines
+}
 
 func (p *pace) idle() bool { return p.short < busyRounds }
 
@@ -29,6 +42,15 @@ func (p *pace) round(lasted time.Duration) {
 	} else if p.idle() {
 		p.short++
 	}
+}
+
+// quietly is how long to wait without the scheduler's knowledge when something is to be done
+// after the time until.
+func (p *pace) quietly(until time.Duration) time.Duration {
+	if p.idle() || p.alone || until < shortWait {
+		return 0
+	}
+	return shortWait
 }
 
 //go:linkname entersyscallblock runtime.entersyscallblock

@@ -24,3 +24,25 @@ func TestPace(t *testing.T) {
 		t.Fatal("busy after a long round")
 	}
 }
+
+func TestQuietWait(t *testing.T) {
+	busy := pace{short: busyRounds}
+	for _, c := range []struct {
+		name  string
+		p     pace
+		until time.Duration
+		want  time.Duration
+	}{
+		{"idle", pace{}, maxTime, 0},
+		{"nearly busy", pace{short: busyRounds - 1}, maxTime, 0},
+		{"busy", busy, maxTime, shortWait},
+		{"busy, a deadline just behind it", busy, shortWait, shortWait},
+		{"busy, a deadline within it", busy, shortWait - 1, 0},
+		{"busy, a deadline that is over", busy, -time.Second, 0},
+		{"busy, one place", pace{short: busyRounds, alone: true}, maxTime, 0},
+	} {
+		if got := c.p.quietly(c.until); got != c.want {
+			t.Errorf("%s: waits %v without the scheduler's knowledge, want %v", c.name, got, c.want)
+		}
+	}
+}

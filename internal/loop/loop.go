@@ -158,6 +158,7 @@ func (l *Loop) Run(d Driver) error {
 	}
 	l.running = true
 	runtime.LockOSThread()
+	l.pace.alone = runtime.GOMAXPROCS(0) == 1
 	err := l.rounds(d)
 	l.closeAll()
 	l.inbox.close()
@@ -207,14 +208,16 @@ func (l *Loop) gather(next time.Duration) error {
 }
 
 func (l *Loop) wait(next time.Duration) (int, unix.Errno) {
-	n, errno := pollEvents(l.epfd, l.events[:])
-	if n > 0 || errno != 0 {
+	next = min(next, l.nextTimer())
+	more := len(l.ready) > 0 || len(l.kicked) > 0 || len(l.starting) > 0
+	ms := 0
+	if !more {
+		ms = milliseconds(l.pace.quietly(next - l.now))
+	}
+	n, errno := pollEvents(l.epfd, l.events[:], ms)
+	if n > 0 || errno != 0 || more {
 		return n, errno
 	}
-	if len(l.ready) > 0 || len(l.kicked) > 0 || len(l.starting) > 0 {
-		return 0, 0
-	}
-	next = min(next, l.nextTimer())
 	timeout := time.Duration(-1)
 	if next != maxTime {
 		if timeout = next - l.Now(); timeout <= 0 {

@@ -99,7 +99,7 @@ func (r *rig) mustSleep() {
 	r.do(func() {})
 	r.do(func() {
 		var ev [8]unix.EpollEvent
-		n, _ := pollEvents(r.l.epfd, ev[:])
+		n, _ := pollEvents(r.l.epfd, ev[:], 0)
 		idle = n == 0 && len(r.l.ready) == 0 && len(r.l.kicked) == 0 && len(r.l.starting) == 0
 	})
 	if !idle {

@@ -10,18 +10,19 @@ import (
 
 // Raw system calls do not tell the Go scheduler that the thread is away, which
 // saves two thirds of the cost of a small call and is right only for calls that
-// cannot block. Every descriptor here is non-blocking; the one call that sleeps goes
-// through Syscall6 (waitEvents), or tells the scheduler more (sleepEvents).
+// cannot block for long. Every descriptor here is non-blocking; of the calls that sleep one
+// is short (pollEvents), one goes through Syscall6 (waitEvents), and one tells the scheduler
+// more (sleepEvents).
 
 // baseEvents is what every connection is registered for, once.
 const baseEvents = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
 
 const hangup = unix.EPOLLHUP | unix.EPOLLERR
 
-// pollEvents tells what is ready now.
-func pollEvents(epfd int, ev []unix.EpollEvent) (int, unix.Errno) {
+// pollEvents tells what is ready now, or within ms milliseconds, no more than shortWait.
+func pollEvents(epfd int, ev []unix.EpollEvent, ms int) (int, unix.Errno) {
 	n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd),
-		uintptr(unsafe.Pointer(unsafe.SliceData(ev))), uintptr(len(ev)), 0, 0, 0)
+		uintptr(unsafe.Pointer(unsafe.SliceData(ev))), uintptr(len(ev)), uintptr(ms), 0, 0)
 	if e != 0 {
 		return 0, e
 	}
