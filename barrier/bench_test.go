@@ -101,3 +101,37 @@ func hotBlocks(blocks, each uint64) (answered uint64) {
 	}
 	return answered
 }
+
+// BenchmarkScattered is what a write to a random one of 230,400 blocks costs, of which 49,152
+// are kept before a flush.
+func BenchmarkScattered(b *testing.B) {
+	l := NewLedger(1 << 30)
+	l.Up(0)
+	c := NewCoordinator(l, Epoch)
+	data, owner := make([]byte, 4096), any(l)
+	var f Flush
+	x := uint32(1)
+	for b.Loop() {
+		x = xorshift(x)
+		off := uint64(x%230400) * 4096
+		w := l.New()
+		w.Off, w.End, w.Data, w.Keep, w.Owner = off, off+4096, data, true, owner
+		l.Reserve(4096)
+		l.Attach(w, l.Buffer(data))
+		l.Begin(w)
+		w = l.Ready()
+		l.Sent(w, 0)
+		l.Answered(w)
+		l.Acknowledged()
+		if l.Kept() == 48<<10 {
+			f = Flush{Scope: All}
+			c.Flush(&f)
+			s, _ := c.NextSync()
+			c.Synced(s)
+			c.Completed()
+		}
+		for l.Released() != nil {
+			continue
+		}
+	}
+}

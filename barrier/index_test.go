@@ -35,34 +35,48 @@ func TestIndexRefusesOverlap(t *testing.T) {
 	mustPanic(t, "removal of a stranger", func() { x.remove(&Write{Off: 8, End: 16}) })
 }
 
-// TestTree compares the tree with a plain slice over random insertions and removals.
-func TestTree(t *testing.T) {
+// TestRuns compares runs with a plain slice over random insertions, removals and changes, while
+// the number of writes goes up and down.
+func TestRuns(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	var tr tree
-	const blocks = 64
-	var at [blocks]*Write // the write that holds a block
-	for range 20000 {
+	var x runs
+	const blocks = 4096
+	at := make([]*Write, blocks) // the write that holds a block
+	set := func(off, end uint64, w *Write) {
+		for b := off; b < end; b++ {
+			at[b] = w
+		}
+	}
+	most := 0
+	for i := range 200000 {
 		off := r.Uint64N(blocks)
 		end := off + 1 + r.Uint64N(min(4, blocks-off))
 		var lowest *Write
 		for b := off; b < end && lowest == nil; b++ {
 			lowest = at[b]
 		}
-		if got := tr.first(off, end); got != lowest {
+		if got := x.first(off, end); got != lowest {
 			t.Fatalf("first(%d, %d) = %v, want %v", off, end, got, lowest)
 		}
-		if lowest != nil {
-			tr.remove(lowest)
-			for b := lowest.Off; b < lowest.End; b++ {
-				at[b] = nil
+		shrinks := i/20000%2 == 1
+		switch w := lowest; {
+		case w == nil && (!shrinks || r.IntN(8) == 0):
+			w = &Write{Off: off, End: end}
+			x.insert(w)
+			set(off, end, w)
+		case w != nil && w.End-w.Off > 1 && r.IntN(4) == 0:
+			set(w.Off, w.End, nil)
+			if r.IntN(2) == 0 {
+				x.resize(w, w.Off+1, w.End)
+			} else {
+				x.resize(w, w.Off, w.End-1)
 			}
-			continue
+			set(w.Off, w.End, w)
+		case w != nil && (shrinks || r.IntN(8) == 0):
+			x.remove(w)
+			set(w.Off, w.End, nil)
 		}
-		w := &Write{Off: off, End: end}
-		tr.insert(w)
-		for b := off; b < end; b++ {
-			at[b] = w
-		}
+		most = max(most, len(x.list))
 	}
 	n := 0
 	for b, w := range at {
@@ -70,28 +84,45 @@ func TestTree(t *testing.T) {
 			n++
 		}
 	}
-	if n != tr.n || n == 0 {
-		t.Fatalf("tree counts %d writes, %d are there", tr.n, n)
+	if n != x.n || n == 0 || most < 8 {
+		t.Fatalf("runs count %d writes, %d are there; never more than %d runs", x.n, n, most)
 	}
-	mustPanic(t, "removal of a stranger", func() { tr.remove(&Write{Off: 1 << 20, End: 1<<20 + 1}) })
+	mustPanic(t, "a second copy of a block", func() {
+		x.insert(&Write{Off: 0, End: blocks})
+	})
+	mustPanic(t, "removal of a stranger", func() { x.remove(&Write{Off: 1 << 20, End: 1<<20 + 1}) })
 }
 
-// TestTreeDepth: orders that would make a plain search tree a list do not.
-func TestTreeDepth(t *testing.T) {
-	var tr tree
-	const n = 1 << 12
-	for i := range uint64(n) {
-		tr.insert(&Write{Off: i, End: i + 1})
-	}
-	var depth func(w *Write) int
-	depth = func(w *Write) int {
-		if w == nil {
-			return 0
+// TestRunsAreFull: however writes come and go, there are not many more runs than are needed.
+func TestRunsAreFull(t *testing.T) {
+	const n = 1 << 14
+	for name, place := range map[string]func(i uint64) uint64{
+		"upwards":   func(i uint64) uint64 { return i },
+		"downwards": func(i uint64) uint64 { return n - 1 - i },
+		"scattered": func(i uint64) uint64 { return i * 7919 % n },
+	} {
+		var x runs
+		all := make([]*Write, n)
+		for i := range all {
+			b := place(uint64(i))
+			all[i] = &Write{Off: b, End: b + 1}
+			x.insert(all[i])
 		}
-		return 1 + max(depth(w.left), depth(w.right))
-	}
-	if d := depth(tr.root); d > 48 {
-		t.Errorf("%d writes in a tree of depth %d", n, d)
+		check := func(left int) {
+			if limit := left/(runSize/4) + 2; len(x.list) > limit {
+				t.Errorf("%s: %d writes in %d runs, want at most %d", name, left, len(x.list), limit)
+			}
+		}
+		check(n)
+		for i, w := range all {
+			x.remove(w)
+			if left := n - 1 - i; left%1024 == 0 {
+				check(left)
+			}
+		}
+		if x.n != 0 || len(x.list) != 0 {
+			t.Errorf("%s: %d writes in %d runs are left", name, x.n, len(x.list))
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ func checkInvariants(l *Ledger) error {
 		c.slot(i)
 	}
 	c.index()
-	c.tree()
+	c.runs()
 	c.counts()
 	return c.err
 }
@@ -179,32 +179,30 @@ func (c *invariants) waiters(w *Write) int {
 	return 1 + c.waiters(was.left) + c.waiters(was.right)
 }
 
-func (c *invariants) tree() {
+func (c *invariants) runs() {
 	n, end := 0, uint64(0)
-	var walk func(w *Write)
-	walk = func(w *Write) {
-		if w == nil {
-			return
+	k := &c.l.kept
+	for i, r := range k.list {
+		if r.n == 0 || i == 0 && k.above[0] != 0 {
+			c.fail("run %d has %d writes behind %d", i, r.n, k.above[i])
 		}
-		walk(w.left)
-		n++
-		if w.Off < end {
-			c.fail("two copies of block %d", w.Off)
-		}
-		end = w.End
-		if !c.seen[w] || w.state != kept && !w.Replay {
-			c.fail("copy [%d, %d) in state %d is nowhere else", w.Off, w.End, w.state)
-		}
-		for _, child := range []*Write{w.left, w.right} {
-			if child != nil && child.prio > w.prio {
-				c.fail("the tree is not a heap")
+		for j, w := range r.w[:r.n] {
+			n++
+			if w.Off < end {
+				c.fail("two copies of block %d", w.Off)
+			}
+			end = w.End
+			if r.off[j] != w.Off || r.end[j] != w.End || w.End <= k.above[i] ||
+				i+1 < len(k.above) && w.End > k.above[i+1] {
+				c.fail("copy [%d, %d) stands in the wrong place", w.Off, w.End)
+			}
+			if !c.seen[w] || w.state != kept && !w.Replay {
+				c.fail("copy [%d, %d) in state %d is nowhere else", w.Off, w.End, w.state)
 			}
 		}
-		walk(w.right)
 	}
-	walk(c.l.kept.root)
-	if n != c.l.kept.n {
-		c.fail("tree counts %d, has %d", c.l.kept.n, n)
+	if n != k.n || len(k.list) != len(k.above) {
+		c.fail("%d copies counted, %d are there", k.n, n)
 	}
 }
 

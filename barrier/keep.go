@@ -74,15 +74,9 @@ func (l *Ledger) drop(w *Write) {
 	w.Data = nil
 }
 
-// isKept reports whether w stands in the tree of kept writes.
-func (l *Ledger) isKept(w *Write) bool { return l.kept.first(w.Off, w.End) == w }
-
-// keep enters an acknowledged write under the session that answered it.
+// keep queues an acknowledged write under the session that answered it.
 func (l *Ledger) keep(w *Write, s *slot) {
 	w.state = kept
-	if !l.isKept(w) {
-		l.kept.insert(w)
-	}
 	p := s.kept.tail // nearly always the place: answers come in the order of their numbers
 	for p != nil && p.number > w.number {
 		p = p.prev
@@ -138,15 +132,12 @@ func (l *Ledger) cut(off, end uint64) (replaying bool, from, to uint64) {
 		switch {
 		case k.Off < off && k.End > end:
 			r := l.tail(k, end)
-			k.truncate(off)
+			l.trim(k, k.Off, off)
 			l.kept.insert(r)
 		case k.Off < off:
-			k.truncate(off)
+			l.trim(k, k.Off, off)
 		default:
-			if k.Kind == Data {
-				k.Data = k.Data[end-k.Off:]
-			}
-			k.Off = end
+			l.trim(k, end, k.End)
 		}
 		if k.state == waiting {
 			l.waits.put(k)
@@ -155,11 +146,12 @@ func (l *Ledger) cut(off, end uint64) (replaying bool, from, to uint64) {
 	return replaying, from, to
 }
 
-func (w *Write) truncate(end uint64) {
-	if w.Kind == Data {
-		w.Data = w.Data[:end-w.Off]
+// trim leaves a copy of [off, end) of the kept write k.
+func (l *Ledger) trim(k *Write, off, end uint64) {
+	if k.Kind == Data {
+		k.Data = k.Data[off-k.Off : end-k.Off]
 	}
-	w.End = end
+	l.kept.resize(k, off, end)
 }
 
 // tail makes a write of its own of what k has from off on, in the same state and

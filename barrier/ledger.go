@@ -16,7 +16,7 @@ type Ledger struct {
 	ready   list // may be sent now
 	pending list // copies to write again, not yet admitted
 	failed  list // copies that the device refused to take again
-	kept    tree // every write of which a copy is kept
+	kept    runs // every write of which a copy is kept
 
 	acked    []any // owners whose writes were acknowledged
 	ackedAt  int
@@ -308,9 +308,9 @@ func (l *Ledger) Fenced(slot int) {
 func (l *Ledger) acknowledge(w *Write) (off, end uint64) {
 	s := &l.slots[w.at]
 	off, end = w.Off, w.End
-	replaying := false
+	replaying, copied := false, w.Replay
 	l.out.remove(w)
-	if w.Replay {
+	if copied {
 		l.replays--
 		l.inAir--
 		w.Replay = false
@@ -327,11 +327,14 @@ func (l *Ledger) acknowledge(w *Write) (off, end uint64) {
 	}
 	switch {
 	case w.Stable || w.number <= s.synced:
-		if w.state == answered && l.isKept(w) {
+		if copied {
 			l.kept.remove(w)
 		}
 		l.free(w)
 	case w.Keep:
+		if !copied {
+			l.kept.insert(w)
+		}
 		l.keep(w, s)
 	default:
 		s.bare = max(s.bare, w.number)

@@ -41,6 +41,10 @@ type cloner struct {
 func (m *cloner) ledger() {
 	f, t := m.from, m.to
 	outs := t.out.writes[:0]
+	copies := t.kept
+	for len(copies.list) > 0 {
+		copies.remove(copies.list[0].w[0])
+	}
 	*t = *f
 	t.out.writes, t.acked, t.released = outs, nil, nil
 	t.freeWrites, t.freeBuffers = nil, nil
@@ -58,22 +62,18 @@ func (m *cloner) ledger() {
 	for i := range mSlots {
 		m.list(&f.slots[i].kept, &t.slots[i].kept)
 	}
-	t.kept = tree{seed: f.kept.seed}
-	m.tree(f.kept.root)
+	t.kept = copies
+	for _, r := range f.kept.list {
+		for _, w := range r.w[:r.n] {
+			t.kept.insert(m.clone(w))
+		}
+	}
 }
 
 func (m *cloner) list(f, t *list) {
 	*t = list{}
 	for w := f.head; w != nil; w = w.next {
 		t.push(m.clone(w))
-	}
-}
-
-func (m *cloner) tree(w *Write) {
-	if w != nil {
-		m.tree(w.left)
-		m.to.kept.insert(m.clone(w))
-		m.tree(w.right)
 	}
 }
 
@@ -98,7 +98,7 @@ func (m *cloner) clone(w *Write) *Write {
 		c = new(Write)
 	}
 	*c = *w
-	c.in, c.prev, c.next, c.left, c.right = nil, nil, nil, nil, nil
+	c.in, c.prev, c.next = nil, nil, nil
 	if w.buf != nil {
 		c.buf = m.buffer(w.buf)
 	}

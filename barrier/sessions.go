@@ -276,7 +276,7 @@ func (l *Ledger) endSync(t Token) {
 // Unstable counts the bytes that were acknowledged and are not stable: those of copies, also
 // of copies that are written again, and those without a copy, as often as they were written.
 func (l *Ledger) Unstable() uint64 {
-	n := l.kept.root.bytes()
+	n := l.kept.bytes()
 	for i := range l.slots {
 		n += l.slots[i].loose - l.slots[i].firm
 	}

@@ -166,7 +166,7 @@ func (p *player) do(f []string) error {
 			p.say("anywhere")
 		}
 	case "status":
-		p.say("kept %d, used %d, replays %d, doubtful %d, losses %d", p.l.kept.root.bytes(), p.l.Used(),
+		p.say("kept %d, used %d, replays %d, doubtful %d, losses %d", p.l.kept.bytes(), p.l.Used(),
 			p.l.Replays(), p.l.Doubtful(-1), p.l.Losses())
 	case "sent", "answered", "unknown", "again", "refused", "abandon", "discard":
 		return p.write(f[0], arg, f[2:])

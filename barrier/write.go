@@ -63,9 +63,7 @@ type Write struct {
 	in         *list // the queue that prev and next belong to
 	prev, next *Write
 
-	left, right *Write // tree of kept writes
-	prio        uint32
-	wait        place // of those that wait
+	wait place // of those that wait
 }
 
 // Slot is the session that the write is out on, or that answered it last.
