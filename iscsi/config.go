@@ -28,6 +28,11 @@ type Config struct {
 	// LUN is where every command of Submit goes.
 	LUN scsi.LUN
 
+	// Former, if not nil, is a lost session with this ISID whose connections are closed
+	// first, for a target that would not survive their reinstatement. A target that knows
+	// nothing of it costs one refused login.
+	Former *Former
+
 	NopInterval   time.Duration // without life for so long, ask with a NOP-Out
 	NopTimeout    time.Duration // 5 s: without life for so long after asking, dead
 	LoginTimeout  time.Duration // 15 s: dial and login of one connection; one text exchange

@@ -122,6 +122,10 @@ func (c *Conn) Connected(now time.Duration) {
 		return
 	}
 	c.life = now
+	if c.carries() {
+		c.login.timeout = c.s.cfg.LoginTimeout / joinPatience
+		c.login.deadline = now + c.login.timeout
+	}
 	if err := c.startLogin(); err != nil {
 		c.s.connLost(now, c, err)
 	}

@@ -91,7 +91,7 @@ func (c *Conn) loginDone(now time.Duration, h *pdu.Header, r *pdu.LoginResponse)
 	case !leads && r.TSIH != s.nexus.TSIH:
 		return breach(h, "TSIH %d, the session has %d", r.TSIH, s.nexus.TSIH)
 	}
-	if got := c.params.TargetPortalGroupTag; !leads && got >= 0 && got != int(s.nexus.TPGT) {
+	if got := c.params.TargetPortalGroupTag; !leads && !c.carries() && got >= 0 && got != int(s.nexus.TPGT) {
 		return &PortalGroupError{Want: int(s.nexus.TPGT), Got: got}
 	}
 	c.endLogin()
@@ -100,10 +100,14 @@ func (c *Conn) loginDone(now time.Duration, h *pdu.Header, r *pdu.LoginResponse)
 	c.out.SetDigests(c.params.HeaderDigest, c.params.DataDigest)
 	c.state = connUp
 	c.startStatus()
-	if leads {
+	switch {
+	case c.carries():
+		s.window.start(r.ExpCmdSN, r.MaxCmdSN)
+		s.carrierJoined(now)
+	case leads:
 		s.params = c.params
 		s.opened(now, c, r)
-	} else {
+	default:
 		s.window.update(r.ExpCmdSN, r.MaxCmdSN)
 		c.params = c.params.WithSession(s.params)
 		s.joined(c)

@@ -134,6 +134,9 @@ func (c *Conn) logoutResponse(now time.Duration, h *pdu.Header) error {
 		return err
 	}
 	s := c.s
+	if s.closingAnswer(c, kindLogout, r.ITT) {
+		return s.formerClosed(&r)
+	}
 	if lost := s.loggingOut(c, r.ITT); lost != nil {
 		s.loggedOut(now, lost, &r)
 		return nil

@@ -93,8 +93,10 @@ func (c *Conn) pingDue(now time.Duration) error {
 }
 
 // pings says whether the connection sends pings of its own: RFC 7143 section 4.3
-// has none in a discovery session.
-func (c *Conn) pings() bool { return c.s.cfg.NopInterval > 0 && !c.s.cfg.Offer.Discovery }
+// has none in a discovery session. What closes a former session's connections has its own.
+func (c *Conn) pings() bool {
+	return c.s.cfg.NopInterval > 0 && !c.s.cfg.Offer.Discovery && !c.carries()
+}
 
 // pingEnd is when a ping that is out has failed.
 func (c *Conn) pingEnd() time.Duration {
@@ -176,6 +178,8 @@ func (c *Conn) nopIn(h *pdu.Header) error {
 func (c *Conn) pong(h *pdu.Header, itt uint32) error {
 	p := c.ping
 	switch {
+	case c.s.closingAnswer(c, kindNop, itt):
+		return nil
 	case p.task != nil && p.task.itt == itt:
 		c.endPing()
 		return c.answered(c.life, p.ticket)

@@ -52,6 +52,7 @@ type Session struct {
 
 	fruitless int // connections lost in a row without a command that ended
 
+	closing  closing
 	leave    leaving
 	text     textExchange
 	heard    []scsi.Attention
@@ -71,7 +72,9 @@ func New(now time.Duration, cfg Config) *Session {
 		s.die(errNoPortal)
 		return s
 	}
-	s.lead(now, 0, cfg.Portals[0])
+	if !s.closeFormer(now) {
+		s.lead(now, 0, cfg.Portals[0])
+	}
 	return s
 }
 
@@ -136,6 +139,8 @@ func (s *Session) Kill(_ time.Duration, cause error) {
 func (s *Session) connLost(now time.Duration, c *Conn, err error) {
 	switch {
 	case c.state == connDead || s.state == sessionDead:
+	case c.carries():
+		s.carrierLost(now, c, err)
 	case c == s.leading && s.state == sessionOpening:
 		s.leadFailed(now, c, err)
 	case !c.fullFeature():
@@ -166,6 +171,12 @@ func (s *Session) finish(cause error, reset bool) {
 		s.cfg.Log(slog.LevelWarn, "session lost", "target", s.cfg.Offer.TargetName,
 			"tsih", s.nexus.TSIH, "error", cause)
 	}
+	switch {
+	case !reset:
+		s.closing.former = nil
+	case s.state != sessionOpening:
+		s.closing.former = s.leftBehind()
+	}
 	s.state = sessionDead
 	s.err = cause
 	s.lostSent.Cause, s.lostUnsent.Cause = cause, cause
@@ -191,6 +202,7 @@ func (s *Session) Tick(now time.Duration) {
 	for _, c := range s.conns {
 		c.nextAbort(now)
 	}
+	s.closingDue(now)
 	s.textDue(now)
 	s.leaveDue(now)
 	s.startJoins(now)
@@ -203,7 +215,7 @@ func (s *Session) Deadline() time.Duration {
 		return math.MaxInt64
 	}
 	next := min(s.tasks.earliest, s.joinDeadline(), s.leaveDeadline(), s.textDeadline(),
-		s.recoveryDeadline())
+		s.recoveryDeadline(), s.closingDeadline())
 	for _, c := range s.conns {
 		next = min(next, c.deadline())
 	}
@@ -243,6 +255,7 @@ func (c *Conn) deadline() time.Duration {
 
 // advance moves on what received bytes, sent bytes or time have made possible.
 func (s *Session) advance(now time.Duration) {
+	s.stepClosing(now)
 	if s.state == sessionUp || s.state == sessionLeaving {
 		if len(s.lost) > 0 {
 			s.stepRecovery(now)

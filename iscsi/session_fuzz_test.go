@@ -25,6 +25,7 @@ type fuzzed struct {
 	out     map[*scsi.Command]bool
 	over    []*scsi.Command // ended; their data was poisoned
 	digests bool
+	closes  bool // connections of lost sessions are closed first
 
 	may  [fuzzedBlocks]map[byte]bool // what may be in a block
 	busy [fuzzedBlocks]int           // writes of it that are out
@@ -79,6 +80,7 @@ func newFuzzed(t *testing.T, how []byte, src *fuzz.Source) *fuzzed {
 			tc.Secrets = func(string) ([]byte, bool) { return secret, true }
 			tc.RequireCHAP = true
 		}
+		z.closes = how[3]&4 != 0
 		tc.NopInterval = time.Duration(how[3]>>6) * 3 * time.Second
 		c.Log = func(slog.Level, string, ...any) {}
 	})
@@ -281,7 +283,11 @@ func (z *fuzzed) check() {
 		z.t.Fatalf("%d connections are left of a dead session", n)
 	}
 	z.died++
-	z.s = iscsi.New(z.now, z.cfg)
+	cfg := z.cfg
+	if z.closes {
+		cfg.Former = z.s.Former()
+	}
+	z.s = iscsi.New(z.now, cfg)
 	z.wires = nil
 }
 

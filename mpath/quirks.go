@@ -73,6 +73,13 @@ func (d *Device) renew(s *slot) {
 	d.logout(s)
 }
 
+// ClosesFormer reports whether the connections of a slot's lost session must be closed one by
+// one before it is reinstated. Linux's target walks the list of those that it still has, and
+// follows those that end meanwhile (iscsit_stop_session, Linux 6.1).
+func (d *Device) ClosesFormer(slot int) bool {
+	return d.vendor(d.slots[slot]) == vendorLIO
+}
+
 // abortsRegistrants reports whether PREEMPT AND ABORT ends the tasks of a nexus that is merely
 // registered, as SPC-4 section 5.12.11.5 has it. Linux's target does it only to the holder of
 // a reservation, and tgt does not know the command.

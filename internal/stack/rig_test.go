@@ -40,6 +40,7 @@ type shape struct {
 	digests     bool
 	retain      uint64
 	level       int
+	vendor      string           // of the LUN
 	lost        *mpath.LostNexus // what a former process left in each slot
 }
 
@@ -53,7 +54,8 @@ func newRig(t testing.TB, s shape) *rig {
 	}
 	cfg := target.Config{Name: "iqn.2026-01.net.example:t", ErrorRecoveryLevel: s.level,
 		DefaultTime2Retain: 20,
-		LUNs:               []target.LUNConfig{{Number: 1, Store: ram, WriteCache: true}}}
+		LUNs: []target.LUNConfig{
+			{Number: 1, Store: ram, WriteCache: true, Vendor: s.vendor}}}
 	digest := login.DigestNone
 	if s.digests {
 		digest = login.DigestCRC32C

@@ -31,11 +31,19 @@ func (k *Stack) Open(now time.Duration, slot, via int) mpath.Path {
 	cfg.Rand, cfg.CHAPRand, cfg.Log = k.cfg.Rand, k.cfg.CHAPRand, k.cfg.Log
 	level := &cfg.Offer.ErrorRecoveryLevel
 	*level = min(*level, k.dev.ErrorRecoveryLevel(slot))
+	former := k.current[slot]
 	if via != slot {
 		// It only fences: one connection is enough.
 		cfg.Portals = k.cfg.Sessions[via].Portals[:1]
-	} else if former := k.current[slot]; former != nil {
+	} else if former != nil {
 		cfg.Portals = leaders(cfg.Portals, former.Err())
+	}
+	if n := len(cfg.Portals); n > 1 {
+		// Room for the one that closes them all when they are lost.
+		cfg.Offer.MaxConnections = max(cfg.Offer.MaxConnections, n+1)
+	}
+	if former != nil && k.dev.ClosesFormer(slot) {
+		cfg.Former = former.Former()
 	}
 	s := iscsi.New(now, cfg)
 	k.current[slot] = s

@@ -103,6 +103,7 @@ type LUNConfig struct {
 	Number     uint16 // at most 16383
 	Store      Store
 	BlockSize  int    // 512 to 4096 bytes, a power of two; default 512
+	Vendor     string // of INQUIRY, at most 8 letters; "braid" by default
 	Serial     string // VPD page 80h, and what the NAA name is made of; has a default
 	WriteCache bool   // WCE; without it every write is stable before it is answered
 	ReadOnly   bool

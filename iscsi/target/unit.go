@@ -54,6 +54,9 @@ func (t *Target) makeUnit(c LUNConfig) (*unit, error) {
 	if c.BlockSize == 0 {
 		c.BlockSize = 512
 	}
+	if c.Vendor == "" {
+		c.Vendor = Vendor
+	}
 	switch {
 	case c.Store == nil:
 		return nil, fmt.Errorf("no store")
@@ -61,6 +64,8 @@ func (t *Target) makeUnit(c LUNConfig) (*unit, error) {
 		return nil, fmt.Errorf("the number is above 16383")
 	case c.BlockSize < 512 || c.BlockSize > 4096 || c.BlockSize&(c.BlockSize-1) != 0:
 		return nil, fmt.Errorf("block size %d is none of 512, 1024, 2048, 4096", c.BlockSize)
+	case len(c.Vendor) > 8:
+		return nil, fmt.Errorf("the vendor has more than 8 letters")
 	case len(c.Serial) > 64:
 		return nil, fmt.Errorf("the serial number has more than 64 bytes")
 	}

@@ -29,6 +29,8 @@ func (t *Target) inquiry(k *task, dst []byte) ([]byte, bool) {
 		if u == nil {
 			d.PeripheralQualifier = scsi.QualifierNone
 			d.DeviceType = scsi.UnknownType
+		} else {
+			d.Vendor = u.Vendor
 		}
 		return d.Append(dst), true
 	}
