@@ -9,7 +9,8 @@
 // found (Err). Nothing in it is repaired at error recovery level 0: a lost
 // connection, a digest error or a breach of the protocol ends the session, and
 // every command is handed back as lost (scsi.NexusLostError). A connection that
-// fails while it still joins a session which is up only degrades that session.
+// fails while it still joins a session which is up only degrades that session. One that
+// follows a lost session of several connections can close those first (former.go).
 //
 // From level 1 on PDUs that are lost, or damaged in their data, are found by gaps in
 // their numbers (numbers.go, statsn.go) and asked for again (snack.go); a ping finds

@@ -91,7 +91,8 @@ func (c *Conn) loginDone(now time.Duration, h *pdu.Header, r *pdu.LoginResponse)
 	case !leads && r.TSIH != s.nexus.TSIH:
 		return breach(h, "TSIH %d, the session has %d", r.TSIH, s.nexus.TSIH)
 	}
-	if got := c.params.TargetPortalGroupTag; !leads && !c.carries() && got >= 0 && got != int(s.nexus.TPGT) {
+	joins := !leads && !c.carries()
+	if got := c.params.TargetPortalGroupTag; joins && got >= 0 && got != int(s.nexus.TPGT) {
 		return &PortalGroupError{Want: int(s.nexus.TPGT), Got: got}
 	}
 	c.endLogin()

@@ -41,6 +41,9 @@ func FuzzSession(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x00\x20\x21\x60\x61\x62\x63\x80\x90\xa0\xc0\xd0\xe0\xf0"))
 	for seed := range uint64(8) {
 		f.Add(fuzz.Noise(seed, 3, 500))
+		several := fuzz.Noise(seed, 4, 500) // connections, which are closed when lost
+		several[0], several[3] = 9, 4
+		f.Add(several)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) < 5 || len(b) > 800 {
@@ -277,6 +280,7 @@ func (z *fuzzed) check() {
 		}
 	}
 	for _, x := range z.wires {
+		x.halfOpen = z.closes && z.rnd.IntN(4) > 0 // the target does not hear of it
 		x.ends(z.world)
 	}
 	if n := len(z.s.Conns()); n > 0 {
