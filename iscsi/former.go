@@ -187,12 +187,13 @@ func (s *Session) closingDeadline() time.Duration {
 // carrierLost goes on without: through the next portal if this one cannot be reached, else
 // with the new session.
 func (s *Session) carrierLost(now time.Duration, c *Conn, err error) {
+	cause := c.errorOf(err)
 	if c.state == connDialing {
 		c.end(true)
 		if next := c.portal + 1; next < len(s.cfg.Portals) {
 			s.carry(now, next)
 		} else {
-			s.die(c.errorOf(err))
+			s.die(cause)
 		}
 		return
 	}
@@ -202,7 +203,7 @@ func (s *Session) carrierLost(now time.Duration, c *Conn, err error) {
 		s.cfg.Log(slog.LevelDebug, "the target has dropped the lost session", "portal", c.address)
 	} else {
 		s.cfg.Log(slog.LevelWarn, "the lost session's connections cannot be closed",
-			"error", c.errorOf(err))
+			"error", cause)
 	}
 	c.endLogin()
 	s.endClosing(now)

@@ -182,6 +182,9 @@ func TestFormerUnreachable(t *testing.T) {
 	if got := fmt.Sprint(r.s.Former()); got != "&{7 40 [0 1 2]}" {
 		t.Errorf("%s is left", got)
 	}
+	if got := r.s.Err().Error(); got != "connection 3 to c:1 (dialing): connection refused" {
+		t.Errorf("it ended with %q", got)
+	}
 }
 
 // What was logged out, and a session of one connection, leaves nothing to be closed.
