@@ -41,6 +41,11 @@ func (s *Session) Cut() (cut, refused bool) {
 	return true, !slices.ContainsFunc(s.joins, untried)
 }
 
+// Recovering says whether a connection was lost whose tasks are not yet moved, or wait for
+// their answers before others are sent. The target, too, holds back what comes after a command
+// that it has not received, on any connection.
+func (s *Session) Recovering() bool { return len(s.lost) > 0 || s.moved > 0 }
+
 // Silent tells since when a connection that was asked for life has shown none; ok is
 // false if there is no such connection. With error recovery level 2 one that lives speaks for
 // the session, and a session without any is silent.

@@ -60,7 +60,7 @@ func (d *Device) proof(s *slot, o *op) {
 		return
 	}
 	s.proven = max(s.proven, o.sent)
-	if o.kind <= opWrite {
+	if o.kind <= opWrite && o.sent > s.delayed { // else it tells nothing of how fast the path is
 		s.stats.serve(d.now - o.sent)
 		if o.cmd.Err == nil && o.cmd.Timeout == ioTimeout {
 			s.service.take(d.now-o.sent, o.behind, o.rested)

@@ -47,6 +47,7 @@ type fakePath struct {
 	silent   time.Duration // since when a sign of life is missing; below 0 if none is
 	isCut    bool          // nothing is executed
 	refused  bool          // for good, so far
+	recovers bool          // it has lost a connection, and has others
 	received []scsi.CDB    // of I/O: reads, writes and SYNCs that were executed
 }
 
@@ -100,6 +101,7 @@ func (p *fakePath) LastLife() (time.Duration, bool) {
 func (p *fakePath) Probe(time.Duration)           { p.probes++ }
 func (p *fakePath) Silent() (time.Duration, bool) { return p.silent, p.silent >= 0 }
 func (p *fakePath) Cut() (cut, refused bool)      { return p.isCut, p.refused }
+func (p *fakePath) Recovering() bool              { return p.isCut || p.recovers }
 func (p *fakePath) Tick(time.Duration)            {}
 func (p *fakePath) Deadline() time.Duration       { return time.Duration(math.MaxInt64) }
 func (p *fakePath) Logout(time.Duration)          { p.out = true }

@@ -48,6 +48,10 @@ type Path interface {
 	// and whether that is refused so far. One that is cut is silent since then.
 	Cut() (cut, refused bool)
 
+	// Recovering reports whether a connection of the session was lost and its commands are
+	// yet to be taken to another one. Other commands may have to wait for those.
+	Recovering() bool
+
 	// Logout ends the session in order; then Err is scsi.ErrLoggedOut.
 	Logout(now time.Duration)
 

@@ -65,6 +65,7 @@ func (p *wire) Completed() *scsi.Command {
 func (p *wire) Deadline() time.Duration       { return never }
 func (p *wire) Silent() (time.Duration, bool) { return 0, false }
 func (p *wire) Cut() (cut, refused bool)      { return false, false }
+func (p *wire) Recovering() bool              { return false }
 
 // A wireRig is a device over wires, with a client that keeps some requests under way.
 type wireRig struct {

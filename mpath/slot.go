@@ -51,6 +51,7 @@ type slot struct {
 	witness    bool            // the session was verified: what it tells of has happened since
 	proven     time.Duration   // a command sent then, or later, was answered
 	clearedAt  time.Duration   // when it was last found not to be dead
+	delayed    time.Duration   // what was sent until then may have waited for a connection
 	suspectAt  time.Duration   // since when it is slow; never if it is not
 	asked      time.Duration   // when its siblings were asked for life because of it
 	notBefore  time.Duration   // no new session earlier: Time2Wait
@@ -84,7 +85,7 @@ func newSlot(now time.Duration, i int, cfg *Config) *slot {
 	c := cfg.Slots[i]
 	s := &slot{
 		index: i, name: c.Name, via: i, notBefore: now,
-		proven: -1, busySince: never, suspectAt: never, access: access{askAt: never},
+		proven: -1, delayed: -1, busySince: never, suspectAt: never, access: access{askAt: never},
 	}
 	s.fence = newFence(now, c.Lost, cfg)
 	s.rec.fenceOnly = c.FenceOnly
@@ -106,6 +107,9 @@ func (d *Device) stepSlot(s *slot) {
 	if s.path != nil {
 		if s.path.Deadline() <= d.now {
 			s.path.Tick(d.now)
+		}
+		if s.path.Recovering() {
+			s.delayed = d.now
 		}
 		if s.state == active && !s.path.Up() {
 			d.arrange() // it takes no commands any more: its target asked it to log out

@@ -70,12 +70,54 @@ func TestCutPath(t *testing.T) {
 	if on.err != nil || other.err != nil {
 		t.Fatalf("lost: %v, %v", on.err, other.err)
 	}
-	r.after(restMax)
-	for i := range uint64(8) {
-		r.want(r.write(i*512, 512, 3), OK)
+	wantUsed(t, r, on)
+}
+
+// writes sends some one after the other, which take a millisecond each.
+func (r *rig) writes(n uint64, fill byte) {
+	r.t.Helper()
+	for i := range n {
+		q := r.write(i*512, 512, fill)
+		r.step()
+		r.now += ms
+		r.want(q, OK)
 	}
-	if on.sent == before {
-		t.Error("it is not used again")
+}
+
+// wantUsed expects a path to get its share.
+func wantUsed(t *testing.T, r *rig, p *fakePath) {
+	t.Helper()
+	before := p.sent
+	r.writes(8, 3)
+	if p.sent-before < 3 {
+		t.Errorf("it got %d of 8 writes", p.sent-before)
+	}
+}
+
+// TestRecoveredConnection: the time for which a connection was being recovered is not taken
+// for how long the path takes, whether it was the only one of its session or not.
+func TestRecoveredConnection(t *testing.T) {
+	for name, lose := range map[string]func(*fakePath){
+		"the only one":   (*fakePath).cutOff,
+		"one of several": func(p *fakePath) { p.recovers = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, 2)
+			r.writes(32, 1)
+			q := r.write(0, 512, 2)
+			on, _ := r.outOn(q)
+			usual := r.d.slots[on.slot].stats.ServiceTime
+			on.hold = holding(scsi.OpWrite16)
+			lose(on)
+			r.after(silentLimit - ms)
+			on.hold, on.recovers = nil, false
+			on.joinAgain()
+			r.want(q, OK)
+			wantUsed(t, r, on)
+			if got := r.d.slots[on.slot].stats.ServiceTime; got > 2*usual {
+				t.Errorf("its service time is %v, was %v", got, usual)
+			}
+		})
 	}
 }
 
