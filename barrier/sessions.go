@@ -159,6 +159,18 @@ func (l *Ledger) Settled(slot int) {
 	s.orphaned, s.left, s.firm = false, false, s.loose
 }
 
+// Bare reports whether acknowledged data of which there is no copy would count as lost if all
+// sessions went now.
+func (l *Ledger) Bare() bool {
+	for i := range l.slots {
+		s := &l.slots[i]
+		if (s.orphaned || s.bare > s.synced) && (!s.left || s.bare > s.orphan) {
+			return true
+		}
+	}
+	return false
+}
+
 // Losses counts the events in which acknowledged data of which there was no copy
 // was, or may have been, lost.
 func (l *Ledger) Losses() uint64 { return l.losses }

@@ -255,7 +255,9 @@ func (d *Device) endPart(o *op, e Errno, reason error) {
 
 // checked takes the answer to a question for a sign of life.
 func (d *Device) checked(s *slot, o *op) {
-	if o.cmd.Err != nil {
+	if isLost, _ := scsi.Lost(o.cmd.Err); s.state == proving && o.cmd.Err != nil && !isLost {
+		d.startProbe(s) // what it found may not hold any more, and it is no witness
+	} else if o.cmd.Err != nil {
 		v := judge(o.cmd.Err)
 		d.notice(s, v.notice)
 		if !o.proves() && s.path.Err() == nil && s.proven < o.sent {

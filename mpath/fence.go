@@ -101,14 +101,14 @@ func (d *Device) sameTarget(a, b *slot) bool {
 	return d.cfg.Slots[a.index].Target == d.cfg.Slots[b.index].Target
 }
 
-// fenceSibling is a slot that works, through whose portals s can be reinstated, -1 if there
-// is none: it must be of the same portal group, for another group is another nexus.
+// fenceSibling is a slot whose portals let a session in through which s can be reinstated, -1 if
+// there is none: it must be of the same portal group, for another group is another nexus.
 func (d *Device) fenceSibling(s *slot) int {
 	if !d.cfg.Fence.reinstates() {
 		return -1
 	}
 	for _, o := range d.slots {
-		works := o.state == active || o.state == ghost
+		works := o.state == active || o.state == ghost || o.state == proving
 		if o != s && works && int(o.rec.nexus.TPGT) == s.fence.tpgt && d.sameTarget(s, o) {
 			return o.index
 		}

@@ -23,7 +23,18 @@ const (
 var (
 	errSilent  = errors.New("no sign of life, while another path answers")
 	errRefused = errors.New("no portal lets it in again, while another path answers")
+	errUnused  = errors.New("its connection was lost before it was used")
 )
+
+// unused reports whether the session is still being verified, or is there only to fence. To
+// recover it is worth nothing, as no I/O is out on it, and takes longer than a new one.
+func (s *slot) unused() bool {
+	switch s.state {
+	case recording, probing, proving, fencing, settling:
+		return true
+	}
+	return false
+}
 
 // patience is how long a read or write may take before its path is suspect.
 func (s *slot) patience() time.Duration {
@@ -47,11 +58,19 @@ func (s *slot) dueBy(o *op) time.Duration { return max(o.sent, s.clearedAt) + s.
 
 // stepSuspect finds out whether a path is slow or cut, and what follows.
 func (d *Device) stepSuspect(s *slot) {
-	if s.path == nil || !s.inLedger {
+	if s.path == nil {
 		s.suspectAt = never
 		return
 	}
 	cut, refused := s.path.Cut()
+	if !s.inLedger {
+		s.suspectAt = never
+		if cut && s.unused() {
+			s.path.Kill(d.now, errUnused)
+			d.lose(s)
+		}
+		return
+	}
 	o := s.oldest()
 	switch {
 	case s.suspectAt == never:
@@ -65,6 +84,9 @@ func (d *Device) stepSuspect(s *slot) {
 	}
 	d.hedge(s, cut)
 	since, silent := s.path.Silent()
+	if silent {
+		d.askVerified(since)
+	}
 	if silent && s.asked < since {
 		s.asked = d.now // the silence is younger than what they were asked last
 		d.checkSiblings()
@@ -92,10 +114,25 @@ func (d *Device) suspect(s *slot, cut bool) {
 	d.checkSiblings()
 }
 
-// othersAnswer reports whether another path answered something that was sent since then.
+// askVerified asks those for a sign of life that are verified and wait for others to show one.
+func (d *Device) askVerified(since time.Duration) {
+	for _, s := range d.slots {
+		if s.state == proving && s.proven < since && s.out.n == 0 {
+			d.check(s)
+		}
+	}
+}
+
+// othersAnswer reports whether another path answered something that was sent since then. One
+// that is verified, and waits for s to show that it lives, is as good. But where it is the
+// only one, the end of s ends the last session that knows what became of the cache: that costs
+// no more than time only while every copy is there.
 func (d *Device) othersAnswer(s *slot, since time.Duration) bool {
 	for _, o := range d.slots {
-		if o != s && o.inLedger && o.proven >= since {
+		if o == s || o.proven < since {
+			continue
+		}
+		if o.inLedger || o.state == proving && !d.ledger.Bare() {
 			return true
 		}
 	}

@@ -199,3 +199,143 @@ func TestAllRefused(t *testing.T) {
 	r.want(q, OK)
 	r.want(w, OK)
 }
+
+// TestUnusedPathCut: a session that is cut before it is used, or that only fences, is given up
+// at once and made anew.
+func TestUnusedPathCut(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		state slotState
+		hold  []uint8 // of its own commands
+		other bool    // the other path's answers
+		fence bool
+	}{
+		{"probing", probing, []uint8{scsi.OpInquiry}, false, false},
+		{"proving", proving, nil, true, false},
+		{"fencing", fencing, []uint8{scsi.OpSynchronizeCache16}, false, true},
+		{"settling", settling, nil, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := ready(t, 2, func(c *Config, l *fakeLUN) { c.Retain = 0 })
+			q := r.write(0, 512, 1)
+			on, other := r.outOn(q)
+			r.run()
+			r.slow[on.slot], r.slow[other.slot] = true, true
+			if !c.fence {
+				r.want(r.flush(), OK)
+			}
+			on.kill(errCut)
+			for len(r.opened) == 2 {
+				r.after(100 * ms)
+			}
+			p := r.path(on.slot)
+			if c.fence != (p.via == other.slot) {
+				t.Fatalf("opened %+v", r.opened[2])
+			}
+			p.hold, p.up = holding(c.hold...), true
+			if c.other {
+				other.hold = func(*scsi.Command, scsi.CDB) bool { return true }
+			}
+			r.run()
+			if got := r.d.slots[on.slot].state; got != c.state {
+				t.Fatalf("its state is %d", got)
+			}
+			clear(r.slow)
+			other.hold = nil
+			p.cutOff()
+			r.run()
+			if p.err != errUnused {
+				t.Fatalf("it was not given up: %v", p.err)
+			}
+			r.after(r.wait + time.Second + 2*r.d.cfg.RetryMin)
+			if r.state(on.slot) != "active" {
+				t.Errorf("it is %s", r.state(on.slot))
+			}
+		})
+	}
+}
+
+// TestLastPathRefused: the only path that carries I/O is cut, and refused or silent, while
+// another one is being verified, which has to wait for it. As soon as that one answers it takes
+// over, and fences the other one through its own portal.
+func TestLastPathRefused(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		early   bool // cut before the other one is verified
+		refused bool
+		retain  uint64
+		over    bool
+	}{
+		{"while it is verified, refused", true, true, 1 << 20, true},
+		{"while it is verified, silent", true, false, 1 << 20, true},
+		{"then, refused", false, true, 1 << 20, true},
+		{"then, silent", false, false, 1 << 20, true},
+		{"with data that would be lost", false, true, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := config(2)
+			cfg.Retain = c.retain
+			r := newRig(t, cfg)
+			r.slow[1] = true
+			r.run()
+			a, b := r.path(0), r.path(1)
+			r.want(r.write(4096, 512, 1), OK)
+			a.hold = func(*scsi.Command, scsi.CDB) bool { return true }
+			q := r.write(0, 512, 1)
+			r.run()
+			r.now += ms
+			b.up, r.slow[1], r.refuse[0] = true, false, errCut
+			if c.early {
+				b.hold = holding(scsi.OpInquiry)
+			}
+			r.run()
+			if got := r.d.slots[1].state; got != proving && !c.early || got == active {
+				t.Fatalf("the state of the other one is %d", got)
+			}
+			r.now += ms
+			a.cutOff()
+			a.refused = c.refused
+			r.run()
+			b.hold = nil
+			r.after(silentLimit)
+			if (a.err != nil) != c.over {
+				t.Fatalf("its end: %v", a.err)
+			}
+			if !c.over {
+				return
+			}
+			if r.state(1) != "active" || b.count(scsi.OpWrite16) != 2 {
+				t.Fatalf("the other one is %s, and got %d writes", r.state(1), b.count(scsi.OpWrite16))
+			}
+			r.after(r.wait + r.d.cfg.FenceSettle)
+			r.want(q, OK)
+			r.want(r.flush(), OK)
+		})
+	}
+}
+
+// TestVerifiedPathIsToldOfAChange: then it is verified again, and what it was told is not
+// taken for news: it was not there before.
+func TestVerifiedPathIsToldOfAChange(t *testing.T) {
+	r := newRig(t, config(2))
+	r.slow[1] = true
+	r.run()
+	a, b := r.path(0), r.path(1)
+	r.want(r.write(0, 512, 1), OK)
+	r.now += ms
+	a.hold, b.up = func(*scsi.Command, scsi.CDB) bool { return true }, true
+	r.run()
+	b.answer = once(scsi.OpTestUnitReady, check(scsi.UnitAttention, 0x29, 0))
+	b.hold = holding(scsi.OpInquiry)
+	r.now += ms
+	a.cutOff()
+	r.run()
+	if got := r.d.slots[1].state; got != probing || r.d.Status(r.now).Counters.CacheLosses > 0 {
+		t.Fatalf("its state is %d, %+v", got, r.d.Status(r.now).Counters)
+	}
+	b.hold, a.refused = nil, true
+	r.run()
+	if r.state(1) != "active" || a.err != errRefused {
+		t.Errorf("it is %s, the other one: %v", r.state(1), a.err)
+	}
+}
