@@ -25,6 +25,7 @@ var mutants = []mutant{
 		},
 	},
 	{
+		// Answered when its session was replaced, as if each session counted from one.
 		name: "sync of an old incarnation counted", rank: 2, seek: 8000,
 		edits: []edit{
 			{"mpath/slot.go",
@@ -36,7 +37,7 @@ var mutants = []mutant{
 				"l.slots[t.Slot].alive\n"},
 			{"barrier/sessions.go",
 				"	s.syncing = false\n	if t.epoch",
-				"	s.syncing = false\n	if t.incarnation != s.incarnation {\n		t.upTo = s.acked\n	}\n" +
+				"	s.syncing = false\n	if t.incarnation != s.incarnation {\n		t.upTo += s.acked\n	}\n" +
 					"	if t.epoch"},
 		},
 	},
@@ -103,7 +104,14 @@ var mutants = []mutant{
 	},
 	{
 		name: "state file ignored", rank: 2, seek: 8000,
-		edits: []edit{{"mpath/fence.go", "	if lost == nil {\n", "	if true {\n"}},
+		edits: []edit{{"mpath/device.go",
+			"		d.slots = append(d.slots, newSlot(now, i, &d.cfg))\n",
+			"		cfg.Slots[i].Lost = nil\n		d.slots = append(d.slots, newSlot(now, i, &d.cfg))\n"}},
+	},
+	{
+		name: "no fence at start", rank: 2, seek: 8000, // writes do not wait for it
+		edits: []edit{{"mpath/fence.go",
+			"		if s.fence.needed && s.fence.startup {\n", "		if s == nil {\n"}},
 	},
 	{
 		name: "reply begun before it is whole", rank: 2, seek: 100,

@@ -15,6 +15,7 @@ import (
 var (
 	mutantFlag  = flag.String("sim.mutant", "", "only this mutant")
 	mutantsFlag = flag.Bool("sim.mutants", false, "all mutants, not only those of the first rank")
+	seekFlag    = flag.Uint64("sim.seek", 0, "try so many seeds at least before giving up")
 )
 
 // A mutant is a mistake that somebody might make in the product. The simulator has to find
@@ -49,21 +50,46 @@ func TestMutants(t *testing.T) {
 	}
 }
 
+// hunt runs seeds until one is found that the mistake is to blame for: this process runs the
+// product as it is, and has to find nothing there.
 func (m *mutant) hunt(t *testing.T) {
-	cmd := exec.Command("go", "test", "-overlay", m.overlay(t), "-count=1", "-timeout=30m",
-		"-run", "^TestSim$", "-v", ".", "-sim.seeds", strconv.FormatUint(m.seek, 10),
-		"-sim.first", strconv.FormatUint(*firstFlag, 10), "-sim.whole")
+	list := m.overlay(t)
+	last := *firstFlag + max(m.seek, *seekFlag)
+	for first := *firstFlag; first < last; {
+		seed, what := m.find(t, list, first, last-first)
+		if what == "" {
+			break
+		}
+		own := Run(Draw(seed), nil).Fault
+		if own == "" {
+			t.Logf("found after %d seeds: %s", seed-*firstFlag+1, what)
+			return
+		}
+		t.Errorf("seed %d fails without the mutation too: %s", seed, own)
+		first = seed + 1
+	}
+	t.Fatalf("not found within %d seeds", last-*firstFlag)
+}
+
+// find runs seeds of the mutated product, and returns the first that fails and how.
+func (m *mutant) find(t *testing.T, list string, first, seeds uint64) (uint64, string) {
+	cmd := exec.Command("go", "test", "-overlay", list, "-count=1", "-timeout=60m",
+		"-run", "^TestSim$", "-v", ".", "-sim.seeds", strconv.FormatUint(seeds, 10),
+		"-sim.first", strconv.FormatUint(first, 10), "-sim.whole")
 	out, err := cmd.CombinedOutput()
-	text := string(out)
 	if err == nil {
-		t.Fatalf("not found within %d seeds:\n%s", m.seek, text)
+		return 0, ""
 	}
-	found := regexp.MustCompile(`found after (\d+) seeds`).FindStringSubmatch(text)
-	what := regexp.MustCompile(`(?m)^\s*FOUND: (.*)$`).FindStringSubmatch(text)
-	if found == nil || what == nil {
-		t.Fatalf("the run failed in another way:\n%s", text)
+	after := regexp.MustCompile(`found after (\d+) seeds`).FindSubmatch(out)
+	what := regexp.MustCompile(`(?m)^\s*FOUND: (.*)$`).FindSubmatch(out)
+	if after == nil || what == nil {
+		t.Fatalf("the run failed in another way:\n%s", out)
 	}
-	t.Logf("found after %s seeds: %s", found[1], what[1])
+	n, err := strconv.ParseUint(string(after[1]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return first + n - 1, string(what[1])
 }
 
 // overlay writes the mutated files and the list that makes the go command use them.

@@ -75,7 +75,11 @@ func (b *blow) strike(kind int) {
 	case faultHaunt:
 		b.haunt(wire, host, local)
 	case faultKill:
-		w.kill(b.span() / 8)
+		down := b.span() / 8
+		if len(w.wires) > 1 && b.rng.IntN(3) == 0 {
+			b.straggle(wire, down)
+		}
+		w.kill(down)
 	case faultUpgrade:
 		w.upgrade(b.span() / 8)
 	case faultDropClient:
@@ -122,6 +126,22 @@ func (b *blow) haunt(wire *wire, host *targetHost, local int) {
 	}))
 }
 
+// straggle lets the next daemon find one portal gone for a while, and its first sessions be
+// told of something meanwhile.
+func (b *blow) straggle(wire *wire, down time.Duration) {
+	wire.cut = true
+	after := down + time.Duration(b.rng.Int64N(int64(b.w.cfg.Pace.span/4)))
+	b.w.agenda.after(after, call(func() {
+		if !b.over && b.w.cfg.Mix&(1<<faultAttention) != 0 {
+			for _, h := range b.w.targets {
+				b.attend(h)
+				h.soon()
+			}
+		}
+	}))
+	b.w.agenda.after(after+b.span(), call(func() { wire.cut = false }))
+}
+
 func (b *blow) darken(w *wire) {
 	which := b.rng.IntN(3)
 	if which != 1 {
@@ -130,7 +150,12 @@ func (b *blow) darken(w *wire) {
 	if which != 0 {
 		w.setDark(outward, true)
 	}
-	w.a.after(b.span(), call(func() {
+	lasts := b.span()
+	if b.rng.IntN(3) == 0 { // it ends soon after the path was given up
+		pace := &b.w.cfg.Pace
+		lasts = 2*pace.nop + time.Duration(b.rng.Int64N(int64(pace.nop)))
+	}
+	w.a.after(lasts, call(func() {
 		b.w.logf("light on a wire again")
 		w.setDark(inward, false)
 		w.setDark(outward, false)

@@ -85,13 +85,16 @@ func newWorld(cfg Config, history func(string)) (*world, error) {
 
 // cable lays the wires.
 func (w *world) cable() {
-	rng := w.cfg.stream(4)
+	rng, small := w.cfg.stream(4), w.cfg.stream(7)
 	for i := range w.cfg.Portals {
 		h, local := w.portal(i)
 		p := &wire{
 			a: &w.agenda, rng: rng, near: w.braid, far: h.host, patience: w.cfg.Pace.login,
 			base: w.cfg.Latency, jitter: w.cfg.Latency,
 			sndCap: pick(rng, 16<<10, 256<<10), rcvCap: pick(rng, 8<<10, 256<<10),
+		}
+		if small.IntN(4) == 0 && w.cfg.Latency < time.Millisecond { // else it would crawl
+			p.sndCap = 4 << 10 // commands stay behind in the process when a path goes dark
 		}
 		p.accept = func(s *sock) loop.Stream { return h.accept(local, s) }
 		w.wires = append(w.wires, p)
