@@ -189,6 +189,11 @@ var mutants = []mutant{
 			"false: //"}},
 	},
 	{
+		name: "a loss that nobody was told of ends with its process", rank: 2, seek: 12000,
+		edits: []edit{{"mpath/device.go",
+			"	if d.persist.untold = cfg.Untold; cfg.Untold {\n", "	if false {\n"}},
+	},
+	{
 		name: "data digests are not looked at", rank: 2, seek: 4000,
 		edits: []edit{{"iscsi/pdu/receiver.go",
 			"p.DataDigestError = crc != GetDigest", "p.DataDigestError = false && crc != GetDigest"}},

@@ -127,19 +127,22 @@ func (b *blow) haunt(wire *wire, host *targetHost, local int) {
 }
 
 // straggle lets the next daemon find one portal gone for a while, and its first sessions be
-// told of something meanwhile.
+// told meanwhile of a reset, which lost nothing.
 func (b *blow) straggle(wire *wire, down time.Duration) {
+	w := b.w
+	w.logf("a portal stays away")
 	wire.cut = true
-	after := down + time.Duration(b.rng.Int64N(int64(b.w.cfg.Pace.span/4)))
-	b.w.agenda.after(after, call(func() {
-		if !b.over && b.w.cfg.Mix&(1<<faultAttention) != 0 {
-			for _, h := range b.w.targets {
-				b.attend(h)
+	after := down + time.Duration(b.rng.Int64N(int64(w.cfg.Pace.span/4)))
+	reset := target.Attention{Code: 0x29, Qualifier: pick[uint8](b.rng, 0, 1, 2, 3, 4, 7)}
+	w.agenda.after(after, call(func() {
+		for _, h := range w.targets {
+			if !b.over {
+				h.t.Attend(reset, nil)
 				h.soon()
 			}
 		}
 	}))
-	b.w.agenda.after(after+b.span(), call(func() { wire.cut = false }))
+	w.agenda.after(after+w.cfg.Pace.span/4+b.span(), call(func() { wire.cut = false }))
 }
 
 func (b *blow) darken(w *wire) {
