@@ -1,7 +1,7 @@
 package barrier
 
 // runSize is how many writes a run holds at most.
-const runSize = 128
+const runSize = 64
 
 // runs holds the kept writes in the order of their blocks; none overlap. There may be hundreds
 // of thousands, far more than the processor's caches hold, so a search must look at few places:
