@@ -53,10 +53,12 @@ type Device struct {
 	squeezeAt   time.Duration // not before that is it begun again
 	freeFlushes *flush
 
-	losses   uint64            // of the ledger's, seen
-	lossMark uint64            // the youngest client that was there at the last loss
-	told     map[uint64]uint64 // client -> losses that it was told of
-	youngest uint64            // client
+	losses   uint64 // of the ledger's, seen
+	lossMark uint64 // the youngest client that was there at the last loss
+	// When a write was answered last that the loss concerns, but not who was told before.
+	lossAnswered time.Duration
+	told         map[uint64]uint64 // client -> losses that it was told of
+	youngest     uint64            // client
 
 	persist  persistence
 	stopping *stopping

@@ -162,9 +162,9 @@ func (d *Device) flushed(b *barrier.Flush) {
 		r.fail(ESHUTDOWN, b.Err)
 	case b.Err != nil:
 		r.fail(EIO, b.Err)
-		d.owes(r.Client) // it is told of a loss by this
+		d.owes(r.Client, f.from) // it is told of a loss by this
 		d.stats.Flushes.Failed++
-	case d.concerns(r), f.losses != d.ledger.Losses(): // what it covers may be lost
+	case d.concerns(r, f.from), f.losses != d.ledger.Losses(): // what it covers may be lost
 		r.fail(EIO, barrier.ErrNotStable)
 		d.stats.Flushes.Failed++
 	}
@@ -175,11 +175,11 @@ func (d *Device) flushed(b *barrier.Flush) {
 }
 
 // concerns reports whether a flush has to tell of a loss: the last one if nobody was told.
-func (d *Device) concerns(r *Request) bool {
+func (d *Device) concerns(r *Request, from time.Duration) bool {
 	if d.stopping != nil && r == &d.stopping.req {
 		return d.untold()
 	}
-	return d.owes(r.Client)
+	return d.owes(r.Client, from)
 }
 
 // untold reports whether no client was told of the last loss.
@@ -189,11 +189,15 @@ func (d *Device) untold() bool {
 }
 
 // owes reports, once to each client that was there, that acknowledged data of which no
-// copy was kept may have been lost.
-func (d *Device) owes(client uint64) bool {
+// copy was kept may have been lost. A flush that came before the last answer to a write that
+// this concerns may get its error first, and does not count.
+func (d *Device) owes(client uint64, from time.Duration) bool {
 	d.markLoss()
 	if d.losses == 0 || client > d.lossMark || d.told[client] == d.losses {
 		return false
+	}
+	if from <= d.lossAnswered {
+		return true
 	}
 	if len(d.told) >= maxTold {
 		clear(d.told) // clients come and go; at worst one is told twice
@@ -216,7 +220,7 @@ func (d *Device) markLoss() {
 // was not acknowledged when it was told.
 func (d *Device) tellAgain() {
 	d.markLoss()
-	d.lossMark = d.youngest
+	d.lossMark, d.lossAnswered = d.youngest, d.now
 	clear(d.told)
 }
 

@@ -230,8 +230,15 @@ func TestCopyOfAPartDropped(t *testing.T) {
 	r.path(0).heard = []scsi.Attention{scsi.ReservationsChanged}
 	r.run()
 	r.want(r.flush(), EIO)
+	r.after(ms)
+	r.want(r.write(8*Chunk, 512, 8), OK)
+	r.path(0).hold = holding(scsi.OpSynchronizeCache16)
+	f := r.flush()
 	r.path(1).hold = nil
 	r.want(q, OK)
+	r.path(0).hold = nil
+	r.want(f, EIO) // maybe before the write is answered, on another connection
+	r.after(ms)
 	r.want(r.flush(), EIO)
 	r.want(r.flush(), OK)
 }
