@@ -38,6 +38,7 @@ type client struct {
 	daemon int    // which one it is connected to
 	turn   uint64 // counts its connections
 	trying bool   // and was not served since
+	anew   bool   // the daemon is another one, of which nothing was asked yet
 
 	out     []byte
 	size    uint64
@@ -49,6 +50,7 @@ type client struct {
 func (c *client) connect() {
 	c.state, c.out = clientHello, nil
 	c.link = &link{c: c}
+	c.anew = c.anew || c.daemon != c.w.daemon.number
 	c.daemon = c.w.daemon.number
 	c.turn++
 	if !c.trying {

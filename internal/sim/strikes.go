@@ -132,7 +132,8 @@ func (b *blow) straggle(wire *wire, down time.Duration) {
 	w := b.w
 	w.logf("a portal stays away")
 	wire.cut = true
-	after := down + time.Duration(b.rng.Int64N(int64(w.cfg.Pace.span/4)))
+	// Clients that come back come within 100 ms; who was there is told of it.
+	after := down + time.Duration(b.rng.Int64N(int64(50*time.Millisecond)))
 	reset := target.Attention{Code: 0x29, Qualifier: pick[uint8](b.rng, 0, 1, 2, 3, 4, 7)}
 	w.agenda.after(after, call(func() {
 		for _, h := range w.targets {

@@ -70,7 +70,11 @@ func (k *workload) draw(from *client) *request {
 		blocks = from.size / uint64(c.BlockSize)
 	}
 	r := &request{}
+	anew := from.anew
+	from.anew = false
 	switch n := k.rng.IntN(100); {
+	case anew && n < 50: // before any write, which would have to wait for fences
+		r.kind = opFlush
 	case n < 36:
 		r.kind = opRead
 	case n < 74:
