@@ -50,8 +50,8 @@ var mutants = []mutant{
 	{
 		name: "forget copies", rank: 1, seek: 1000,
 		edits: []edit{{"barrier/ledger.go",
-			"		l.keep(w, s)\n",
-			"		if w.state == answered && l.isKept(w) {\n			l.kept.remove(w)\n		}\n		l.free(w)\n"}},
+			"		if !copied {\n			l.kept.insert(w)\n		}\n		l.keep(w, s)\n",
+			"		if copied {\n			l.kept.remove(w)\n		}\n		l.free(w)\n"}},
 	},
 	{
 		name: "acknowledge before the fence", rank: 1, seek: 1000,
