@@ -72,7 +72,7 @@ func newTargetHost(w *world, index int, rng *rand.Rand) (*targetHost, error) {
 		FirstBurstLength: c.FirstBurst, InitialR2T: c.InitialR2T, NoImmediateData: !c.Immediate,
 		DefaultTime2Wait: c.Time2Wait, DefaultTime2Retain: c.Time2Retain,
 		ErrorRecoveryLevel: c.TargetLevel, ALUA: c.ALUA, TPGS: c.TPGS,
-		AckInterval: c.Pace.nop, DataTimeout: c.Pace.nop,
+		AckInterval: c.Pace.nop, DataTimeout: 3 * c.Pace.nop,
 		QueueDepth: c.Depth, BufferBytes: 64 << 20, FirstAttention: c.Attention, Rand: rng,
 		Log: func(_ slog.Level, msg string, args ...any) { w.logf("target: %s %v", msg, args) },
 	}
