@@ -86,7 +86,8 @@ func (c *Conn) sendCommand(t *task) {
 }
 
 // complete ends an issued command with err. If the Sender still borrows its data
-// (the target answered before it had taken all) it is handed back later.
+// (the target answered before it had taken all), or an answer of before is missing, it is
+// handed back later.
 func (c *Conn) complete(t *task, err error) {
 	t.cmd.Err = err
 	t.state = taskEnded
@@ -100,11 +101,24 @@ func (c *Conn) complete(t *task, err error) {
 	if c.s.level > 0 {
 		c.release(t)
 	}
-	if c.borrows(t) {
+	if c.borrows(t) || c.overtakes() {
 		c.ended.push(t.itt)
 		return
 	}
 	c.handOver(t)
+}
+
+// overtakes says whether an answer is missing that came before others. It may be one that
+// tells of a unit attention, such as the loss of a cache, and what was read or made stable
+// after that means something else to one who knows of it.
+func (c *Conn) overtakes() bool { return c.s.level > 0 && c.stat.missing() }
+
+// disown ends a command that was answered when its connection is lost. What overtook an
+// answer that will not come here any more is asked again, but for writes: they were done.
+func (c *Conn) disown(t *task) {
+	if c.overtakes() && t.cmd.Err == nil && t.cmd.Dir != scsi.Write {
+		t.cmd.Err = &c.s.aborted
+	}
 }
 
 // borrows says whether the Sender still refers to the data of a task.
@@ -117,12 +131,19 @@ func (c *Conn) handOver(t *task) {
 	c.s.tasks.put(t)
 }
 
-// releaseEnded hands a command back whose data was still being sent when it ended.
+// releaseAll hands back what has ended and may go.
+func (c *Conn) releaseAll() {
+	for range c.ended.len() {
+		c.releaseEnded(c.ended.pop())
+	}
+}
+
+// releaseEnded hands a command back that had ended and could not go.
 func (c *Conn) releaseEnded(itt uint32) {
 	t := c.s.tasks.findFor(itt, kindCommand, c)
 	switch {
 	case t == nil:
-	case c.borrows(t):
+	case c.borrows(t) || c.overtakes():
 		c.ended.push(itt)
 	default:
 		c.handOver(t)

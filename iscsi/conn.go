@@ -207,9 +207,7 @@ func (c *Conn) Sent(now time.Duration, n int) {
 	c.out.Sent(n)
 	c.sentBytes += uint64(n)
 	c.s.lastSent = now
-	for range c.ended.len() {
-		c.releaseEnded(c.ended.pop())
-	}
+	c.releaseAll()
 	c.s.advance(now)
 }
 

@@ -26,6 +26,9 @@ func (c *Conn) handle(now time.Duration, p *pdu.PDU) error {
 	if err != nil {
 		return err
 	}
+	if c.ended.len() > 0 && !c.overtakes() {
+		c.releaseAll()
+	}
 	return c.askStatus()
 }
 

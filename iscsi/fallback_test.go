@@ -167,9 +167,10 @@ func TestReassignAnswerOvertaken(t *testing.T) {
 	q := b.reassign()
 	stat := b.sn() // of the answer, which is lost
 	b.dataIn(q.RefTag, 0, 0, pattern(512), true)
-	r.ended(cmd)
+	r.ended()
 	exp, top := b.window()
 	b.send(pdu.TaskResponse{ITT: q.ITT, StatSN: stat, ExpCmdSN: exp, MaxCmdSN: top}, nil)
+	r.ended(cmd)
 	r.alive()
 	if cmd.Err != nil || len(r.s.lost) != 0 {
 		t.Errorf("%v, %d recoveries", cmd.Err, len(r.s.lost))

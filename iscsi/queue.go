@@ -122,6 +122,8 @@ func (s *Session) handBack() {
 				t.cmd.Err = &s.lostUnsent
 			} else if t.state == taskIssued {
 				t.cmd.Err = &s.lostSent
+			} else {
+				t.conn.disown(t)
 			}
 			s.done.push(t.cmd)
 		} else if t.cmd != nil { // a reset

@@ -152,7 +152,8 @@ func (s *Session) orphan(c *Conn, r *recovery) {
 			}
 			s.tasks.put(t)
 		case t.state == taskEnded:
-			c.handOver(t) // nobody will send its data any more
+			c.disown(t) // and nobody will send its data any more
+			c.handOver(t)
 		default:
 			t.left = t.left || c.out.Gone(t.command)
 			t.command, t.lastData = pdu.Ticket{}, pdu.Ticket{}

@@ -104,7 +104,8 @@ func TestSNACKBounds(t *testing.T) {
 	}
 }
 
-// A lost status is asked for by its number; other commands go on.
+// A lost status is asked for by its number. Answers that came after it are told after it: it may
+// be a unit attention.
 func TestStatusLost(t *testing.T) {
 	r := newUp(t, 1, level(1))
 	p := r.peers[0]
@@ -115,14 +116,13 @@ func TestStatusLost(t *testing.T) {
 	p.wire(`10810000 00000000 0000000000000000 ffffffff ffffffff 00000000 000000` +
 		hex.EncodeToString([]byte{byte(lost)}) + `00000000 00000000 000000` +
 		hex.EncodeToString([]byte{byte(lost)}) + `00000001`)
-	r.ended(b)
 	p.good(3)
 	p.expect(``)
-	r.ended(c)
+	r.ended()
 	exp, top := p.window()
 	again := pdu.SCSIResponse{ITT: 1, StatSN: lost, ExpCmdSN: exp, MaxCmdSN: top}
 	p.send(again, nil)
-	r.ended(a)
+	r.ended(a, b, c)
 	p.send(again, nil) // it comes twice
 	r.ended()
 	r.alive()
@@ -133,6 +133,31 @@ func TestStatusLost(t *testing.T) {
 	}
 	if n := r.s.Counters().StatusSNACKs; n != 1 {
 		t.Errorf("%d SNACKs counted", n)
+	}
+}
+
+// If it does not come, what came after it is asked again, but for writes.
+func TestStatusLostForGood(t *testing.T) {
+	r := newUp(t, 1, level(1))
+	p := r.peers[0]
+	a, read, write, sync := r.submit(scsi.Write, 512), r.submit(scsi.Read, 512),
+		r.submit(scsi.Write, 512), r.submit(scsi.None, 0)
+	p.take()
+	p.sn()
+	p.reading(2, 0, true)
+	p.good(3)
+	p.good(4)
+	r.ended()
+	p.c.Closed(r.now, errors.New("reset"))
+	r.ended(a, read, write, sync)
+	if lost, _ := scsi.Lost(a.Err); !lost || write.Err != nil {
+		t.Errorf("without an answer %v, write %v", a.Err, write.Err)
+	}
+	for _, c := range []*scsi.Command{read, sync} {
+		var e *scsi.StatusError
+		if !errors.As(c.Err, &e) || e.Status != scsi.TaskAborted {
+			t.Errorf("ended with %v", c.Err)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ type taskState uint8
 const (
 	taskQueued taskState = iota // in the session's queue; nothing was sent
 	taskIssued                  // with a connection's Sender, or answered for in part
-	taskEnded                   // answered, but the Sender still borrows its data
+	taskEnded                   // answered, but not handed back yet: see Conn.complete
 )
 
 // A task is what one initiator task tag stands for.

@@ -147,11 +147,10 @@ func TestER_3_5_StatusSNACK(t *testing.T) {
 	s1 := l.Status(list[0].ITT(), 0, nil)
 	s2 := l.Status(list[1].ITT(), 0, nil)
 	l.Send(l.Status(list[2].ITT(), 0, nil))
-	r.done(c3)
 	asksFor(t, r.one(l, SNACK), SNACKStatus, None, s1.U32(24), 2)
 	l.Send(s1)
 	l.Send(s2)
-	r.done(c1, c2)
+	r.done(c1, c2, c3)
 	c := r.check()
 	q := r.one(l, SCSI)
 	if q.ExpStatSN() != l.StatSN {
@@ -200,7 +199,6 @@ func TestER_3_8_SNACKUnanswered(t *testing.T) {
 	list := r.many(l, SCSI, 2)
 	l.Status(list[0].ITT(), 0, nil) // lost
 	l.Good(list[1].ITT())
-	r.back(c2)
 	n := 0
 	for range 240 {
 		for _, p := range r.take(l) {
@@ -221,7 +219,7 @@ func TestER_3_8_SNACKUnanswered(t *testing.T) {
 	if n < 2 || n > 20 || r.s.Err() == nil {
 		t.Errorf("%d SNACKs in a minute, session: %v", n, r.s.Err())
 	}
-	r.back(c1)
+	r.back(c1, c2)
 }
 
 func TestER_1_1_InadvertentRetry(t *testing.T) {
