@@ -233,8 +233,12 @@ func (d *Device) Resumed(client uint64) {
 }
 
 // Arrived takes note of a client before its first request: from now on a loss of data is
-// told to it too.
+// told to it too. And one that comes while the LUN is write protected, and so may never try to
+// write, has that looked at.
 func (d *Device) Arrived(client uint64) {
+	if d.ready && d.ReadOnly() {
+		d.askProtection()
+	}
 	d.markLoss()
 	d.youngest = max(d.youngest, client)
 }

@@ -170,6 +170,9 @@ func (r *runner) last(kind opKind) bool {
 		if q.ended != 0 {
 			return true
 		}
+		if kind == opWrite {
+			w.people[0].drop(false) // the export may have been read-only when it came
+		}
 		r.until(w.agenda.now+w.cfg.Patience/lastTries, func() bool { return false })
 	}
 	w.audit.find("the last %s fails again and again", opNames[kind])
