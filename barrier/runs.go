@@ -1,5 +1,7 @@
 package barrier
 
+import "slices"
+
 // runSize is how many writes a run holds at most.
 const runSize = 64
 
@@ -25,29 +27,14 @@ type run struct {
 // find returns the place of the only run that can hold a write that ends at off+1. What ends
 // behind off is there or in a later run. There must be a run.
 func (t *runs) find(off uint64) int {
-	low, high := 0, len(t.above)
-	for high-low > 1 {
-		if mid := int(uint(low+high) / 2); t.above[mid] <= off {
-			low = mid
-		} else {
-			high = mid
-		}
-	}
-	return low
+	i, _ := slices.BinarySearch(t.above, off+1)
+	return i - 1
 }
 
 // from returns the place of the first write that ends behind off.
 func (r *run) from(off uint64) int {
-	ends := r.end[:r.n]
-	low, high := 0, len(ends)
-	for low < high {
-		if mid := int(uint(low+high) / 2); ends[mid] <= off {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low
+	i, _ := slices.BinarySearch(r.end[:r.n], off+1)
+	return i
 }
 
 // first returns the lowest write that overlaps [off, end), or nil.
@@ -128,11 +115,8 @@ func (t *runs) open(i int, above uint64) *run {
 	} else {
 		t.spare, r.next = r.next, nil
 	}
-	t.list = append(t.list, nil)
-	copy(t.list[i+1:], t.list[i:])
-	t.above = append(t.above, 0)
-	copy(t.above[i+1:], t.above[i:])
-	t.list[i], t.above[i] = r, above
+	t.list = slices.Insert(t.list, i, r)
+	t.above = slices.Insert(t.above, i, above)
 	return r
 }
 
@@ -172,12 +156,9 @@ func (t *runs) thin(i int) {
 func (t *runs) close(i int) {
 	r := t.list[i]
 	r.next, t.spare = t.spare, r
-	last := len(t.list) - 1
-	copy(t.list[i:], t.list[i+1:])
-	t.list[last] = nil
-	t.list = t.list[:last]
-	t.above = append(t.above[:i], t.above[i+1:]...)
-	if i == 0 && last > 0 {
+	t.list = slices.Delete(t.list, i, i+1)
+	t.above = slices.Delete(t.above, i, i+1)
+	if i == 0 && len(t.above) > 0 {
 		t.above[0] = 0
 	}
 }
