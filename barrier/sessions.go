@@ -29,6 +29,13 @@ type slot struct {
 	aborts   int    // SYNCs that it did not execute
 }
 
+// uncopied reports whether writes without a copy are unstable.
+func (s *slot) uncopied() bool { return s.orphaned || s.bare > s.synced }
+
+// ours reports whether such writes were acknowledged by this process too, and not only by a
+// former one.
+func (s *slot) ours() bool { return !s.left || s.bare > s.orphan }
+
 // Up says that the session in slot is ready for commands. The first time it counts
 // as dirty: what a former process wrote may be in its cache.
 func (l *Ledger) Up(slot int) {
@@ -119,7 +126,7 @@ func (l *Ledger) CacheLost() {
 	for i := range l.slots {
 		s := &l.slots[i]
 		l.replayAll(s)
-		if s.orphaned || s.bare > s.synced {
+		if s.uncopied() {
 			l.losses++
 			s.orphaned, s.bare = s.left, 0
 		}
@@ -163,8 +170,7 @@ func (l *Ledger) Settled(slot int) {
 // sessions went now.
 func (l *Ledger) Bare() bool {
 	for i := range l.slots {
-		s := &l.slots[i]
-		if (s.orphaned || s.bare > s.synced) && (!s.left || s.bare > s.orphan) {
+		if s := &l.slots[i]; s.uncopied() && s.ours() {
 			return true
 		}
 	}
@@ -187,7 +193,7 @@ func (l *Ledger) Lose(slot int) {
 	if !s.orphaned {
 		return
 	}
-	if !s.left || s.bare > s.orphan {
+	if s.ours() {
 		l.losses++
 	}
 	s.firm = s.loose
