@@ -73,8 +73,11 @@ func (d *Device) proof(s *slot, o *op) {
 // with another; and by itself a session ends commands too, because of their timeout or a reset.
 // They may not even have left.
 func (o *op) proves() bool {
-	if o.cmd.Reset || o.cmd.Err == nil {
-		return !o.cmd.Reset
+	switch {
+	case o.cmd.Reset:
+		return false
+	case o.cmd.Err == nil:
+		return true
 	}
 	v := judge(o.cmd.Err)
 	return v.status == nil || v.status.Status != scsi.TaskAborted

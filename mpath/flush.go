@@ -236,7 +236,7 @@ func (d *Device) Resumed(client uint64) {
 // told to it too. And one that comes while the LUN is write protected, and so may never try to
 // write, has that looked at.
 func (d *Device) Arrived(client uint64) {
-	if d.ready && d.ReadOnly() {
+	if d.ReadOnly() {
 		d.askProtection()
 	}
 	d.markLoss()
